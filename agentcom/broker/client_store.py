@@ -1,0 +1,192 @@
+"""What submitters and onlookers do with Redis: they write requests to the inbox, and read everything else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from msgspec import MsgspecError, Struct
+
+from agentcom.broker.connection import Connections
+from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, Keys
+from agentcom.broker.streams import text
+from agentcom.model.agent import AgentRecord
+from agentcom.model.codec import (
+    decode_agent,
+    decode_beat,
+    decode_dead,
+    decode_lines,
+    decode_record,
+    decode_refusals,
+    encode,
+)
+from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal
+from agentcom.model.task import ReadRecord
+
+SCAN_COUNT = 1_000
+
+
+class Printed(Struct, frozen=True):
+    """A piece of a task's output as kept: entry id, attempt, Unix time in ms, and the text's bytes."""
+
+    entry: str
+    attempt: int
+    at: int
+    body: bytes
+
+
+class PendingOrder(Struct, frozen=True):
+    """A row of an agent's pending-entries list."""
+
+    agent: str
+    entry: str
+    consumer: str
+    idle_ms: int
+    deliveries: int
+
+
+class PoolHead(Struct, frozen=True):
+    """The pool at a glance: who leads, how much waits to be read, how many tasks are open."""
+
+    leader: str
+    epoch: int
+    seq: int
+    inbox: int
+    reports: int
+    open: int
+    dead: int
+
+
+class ClientStore:
+    """Requests in, everything else out."""
+
+    def __init__(self, connections: Connections, pool: str) -> None:
+        self._redis = connections.commands
+        self._blocking = connections.blocking
+        self._names = Keys(pool)
+
+    async def request(self, requests: Sequence[AnyRequest]) -> list[str]:
+        """Put requests into the inbox; their entry ids. Once this returns, they are as durable as the server is."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for request in requests:
+            pipeline.xadd(self._names.inbox, {BODY: encode(request)})
+        return [text(entry) for entry in await pipeline.execute()]
+
+    async def refusals(self, entry: str) -> list[Refusal] | None:
+        """What of a request was refused; None if nothing was, or nobody has read it yet."""
+        body = await self._redis.get(self._names.refused(entry))
+        return None if body is None else decode_refusals(body)
+
+    async def taken_into_account(self, entry: str) -> bool:
+        """Whether the scheduler has read this inbox entry."""
+        found: Any = await self._redis.xrange(self._names.inbox, entry, entry, count=1)
+        return not found
+
+    async def records(self, ids: Sequence[str]) -> dict[str, ReadRecord]:
+        """Task records by id, as far as there are any."""
+        found: dict[str, ReadRecord] = {}
+        for first in range(0, len(ids), SCAN_COUNT):
+            part = ids[first : first + SCAN_COUNT]
+            bodies = await self._redis.mget([self._names.task(id_) for id_ in part])
+            for id_, body in zip(part, bodies, strict=True):
+                try:
+                    if body is not None:
+                        found[id_] = decode_record(body)
+                except MsgspecError:
+                    continue
+        return found
+
+    async def open_ids(self, limit: int) -> list[str]:
+        """Ids of open tasks in the order of admission, at most `limit`."""
+        ids: Any = await self._redis.zrange(self._names.open, 0, limit - 1)
+        return [text(id_) for id_ in ids]
+
+    async def all_ids(self) -> AsyncIterator[str]:
+        """Ids of all tasks that have a record, in no order; for people who look, never for deciding."""
+        prefix = self._names.task("")
+        pattern = self._names.every[:-1] + "task:*"
+        async for key in self._redis.scan_iter(match=pattern, count=SCAN_COUNT):
+            yield text(key)[len(prefix) :]
+
+    async def agents(self) -> list[AgentRecord]:
+        """All agent records, by name."""
+        bodies = (await self._redis.hgetall(self._names.agents)).values()
+        return sorted((decode_agent(body) for body in bodies), key=lambda agent: agent.name)
+
+    async def beats(self, agents: Sequence[str]) -> dict[str, Beat]:
+        """The last beats of these agents."""
+        bodies: Any = await self._redis.mget([self._names.beat(agent) for agent in agents]) if agents else []
+        decoded = (decode_beat(body) for body in bodies if body is not None)
+        return {beat.agent: beat for beat in decoded if isinstance(beat, Beat)}
+
+    async def pending(self, agents: Sequence[str], limit: int) -> list[PendingOrder]:
+        """The pending-entries lists of these agents, at most `limit` rows each."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for agent in agents:
+            pipeline.xpending_range(self._names.orders(agent), ORDERS_GROUP, "-", "+", limit)
+        replies: Any = await pipeline.execute(raise_on_error=False)
+        return [
+            PendingOrder(
+                agent,
+                text(row["message_id"]),
+                text(row["consumer"]),
+                row["time_since_delivered"],
+                row["times_delivered"],
+            )
+            for agent, rows in zip(agents, replies, strict=True)
+            if isinstance(rows, list)
+            for row in rows
+        ]
+
+    async def head(self) -> PoolHead:
+        """The pool at a glance."""
+        names = self._names
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.get(names.leader)
+        pipeline.hmget(names.head, ["epoch", "seq"])
+        pipeline.xlen(names.inbox)
+        pipeline.xlen(names.reports)
+        pipeline.zcard(names.open)
+        pipeline.xlen(names.dead)
+        leader, (epoch, seq), inbox, reports, open_, dead = await pipeline.execute()
+        return PoolHead(text(leader or b""), int(epoch or 0), int(seq or 0), inbox, reports, open_, dead)
+
+    async def dead(self, limit: int) -> list[DeadLetter]:
+        """Dead letters, the newest first."""
+        entries: Any = await self._redis.xrevrange(self._names.dead, count=limit)
+        return [decode_dead(fields[BODY]) for _, fields in entries]
+
+    async def journal_end(self) -> str:
+        """Where the journal ends now; reading from there gives what comes later."""
+        entries: Any = await self._redis.xrevrange(self._names.journal, count=1)
+        return text(entries[0][0]) if entries else "0-0"
+
+    async def journal_tail(self, entries: int) -> list[tuple[str, list[Line]]]:
+        """The last so many entries of the journal, oldest first, with their ids."""
+        found: Any = await self._redis.xrevrange(self._names.journal, count=entries)
+        return [(text(id_), decode_lines(fields.get(LINES, b"[]"))) for id_, fields in reversed(found)]
+
+    async def journal(self, since: str, block_ms: int, count: int = 500) -> list[tuple[str, list[Line]]]:
+        """Journal entries after `since`; waits for one for at most `block_ms`, not at all if that is 0."""
+        reply: Any = await self._blocking.xread({self._names.journal: since}, count=count, block=block_ms or None)
+        return [
+            (text(id_), decode_lines(fields.get(LINES, b"[]"))) for _, entries in reply or () for id_, fields in entries
+        ]
+
+    async def output(self, task: str, since: str, block_ms: int) -> list[Printed]:
+        """What a task printed after the entry `since`; waits for at most `block_ms`, not at all if that is 0."""
+        reply: Any = await self._blocking.xread({self._names.output(task): since}, count=500, block=block_ms or None)
+        return [
+            Printed(text(id_), int(fields.get(b"a", 0)), int(fields.get(b"at", 0)), fields.get(b"t", b""))
+            for _, entries in reply or ()
+            for id_, fields in entries
+        ]
+
+    async def server(self) -> dict[str, Any]:
+        """The server's own account of itself, for people who look."""
+        found: dict[str, Any] = await self._redis.info()
+        return found
+
+    async def ping(self) -> None:
+        """Ask for a sign of life."""
+        await self._redis.ping()

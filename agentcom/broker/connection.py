@@ -1,0 +1,162 @@
+"""Connections to Redis or Valkey, with what facts about redis-py and Redis ask for.
+
+Two clients, because one setting cannot serve both: a blocking read waits longer than any command may take, and must
+not be repeated by the client (a lost reply would deliver entries to nobody); a command must fail fast.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from agentcom.errors import ConfigurationError, CredentialsRefused, ServerUnavailable
+from agentcom.settings.rendering import mask_url
+
+COMMAND_TIMEOUT_S = 5.0
+BLOCK_MAX_S = 5.0
+"""The longest blocking read; a demoted primary that never answers is noticed this much and the command limit later."""
+
+RECONNECT_CAP_S = 10.0
+MINIMUM_REDIS = (7, 0)
+MINIMUM_VALKEY = (8, 0)
+
+AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+"""What means that Redis is away for the moment, and will be back."""
+
+T = TypeVar("T")
+
+
+class Connections:
+    """The two clients of one program. `commands` for everything that answers at once, `blocking` for blocking reads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.commands = _client(url, COMMAND_TIMEOUT_S, max_connections=16)
+        self.blocking = _client(url, BLOCK_MAX_S + COMMAND_TIMEOUT_S, max_connections=4)
+
+    async def close(self) -> None:
+        """Close both clients."""
+        await self.commands.aclose()
+        await self.blocking.aclose()
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connections]:
+    """Connections to a server that was checked to be fit.
+
+    Raises:
+        ServerUnavailable: it cannot be reached.
+        CredentialsRefused: it refuses the user or password.
+        ConfigurationError: it is too old, or may evict what it promised to keep.
+    """
+    connections = Connections(url)
+    try:
+        await check_server(connections.commands, url)
+        yield connections
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connections.close()
+
+
+async def check_server(redis: Redis, url: str) -> str:
+    """Refuse a server that work should not be trusted to. Returns its product and version."""
+    try:
+        server = await redis.info("server")
+        memory = await redis.info("memory")
+    except Exception as error:
+        raise named(error, url) from error
+    product = "valkey" if "valkey_version" in server else "redis"
+    version = str(server.get(f"{product}_version", "0"))
+    minimum = MINIMUM_VALKEY if product == "valkey" else MINIMUM_REDIS
+    if tuple(int(part) for part in version.split(".")[:2]) < minimum:
+        wanted = ".".join(map(str, minimum))
+        raise ConfigurationError(f"{product} {version} at {mask_url(url)} is too old", f"Use {wanted} or newer")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        problem = f"{product} at {mask_url(url)} has maxmemory-policy {policy}, so it may drop accepted work"
+        raise ConfigurationError(problem, "Set maxmemory-policy noeviction, as redis.conf of AgentCom does")
+    return f"{product} {version}"
+
+
+def named(error: Exception, url: str) -> Exception:
+    """The same error, as one that says what to do; errors that are not Redis's are returned as they are."""
+    where = mask_url(url)
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or _is_auth(error):
+        return CredentialsRefused(
+            f"Redis at {where} refused: {error}", "Check user and password in the URL, and the user's ACL rules"
+        )
+    if isinstance(error, AWAY):
+        return ServerUnavailable(
+            f"cannot reach Redis at {where}: {str(error) or type(error).__name__}",
+            "Start it, or name another with --redis or AGENTCOM_REDIS",
+        )
+    if isinstance(error, RedisError):
+        return ServerUnavailable(f"Redis at {where} answered: {error}", "See the server's log")
+    return error
+
+
+async def until_back(action: Callable[[], Awaitable[T]], on_away: Callable[[Exception], None]) -> T:
+    """Repeat an action that is safe to repeat until Redis answers, waiting with full jitter in between.
+
+    Raises:
+        CredentialsRefused: retrying cannot help.
+    """
+    attempt = 0
+    while True:
+        try:
+            return await action()
+        except AWAY as error:
+            if isinstance(error, AuthenticationError | AuthorizationError):
+                raise
+            on_away(error)
+            await anyio.sleep(backoff_s(attempt))
+            attempt += 1
+
+
+def backoff_s(attempt: int) -> float:
+    """How long to wait before the next try: anything up to a bound that doubles, so that a crowd spreads out."""
+    return random.uniform(0.05, min(RECONNECT_CAP_S, 0.2 * 2 ** min(attempt, 10)))  # noqa: S311 - no secret
+
+
+def _client(url: str, timeout_s: float, max_connections: int) -> Redis:
+    try:
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=max_connections,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=COMMAND_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+            protocol=2,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{mask_url(url)} is not a Redis URL: {error}") from error
+    return Redis.from_pool(pool)
+
+
+def _is_auth(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, ResponseError) and text.startswith(("NOAUTH", "WRONGPASS", "NOPERM"))

@@ -1,0 +1,224 @@
+"""What the scheduler does with Redis: lead, load, read, commit, sweep."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, cast
+
+from msgspec import MsgspecError, Struct
+from redis.exceptions import ResponseError
+
+from agentcom.broker import scripts
+from agentcom.broker.commit import CommitCall, CommitReply, Fence, encode_commit
+from agentcom.broker.connection import Connections
+from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys
+from agentcom.broker.streams import Entry, ensure_group, entries_of, text
+from agentcom.model.agent import AgentRecord
+from agentcom.model.codec import decode_agent, decode_beat, decode_carried
+from agentcom.model.commit import Commit
+from agentcom.model.messages import Beat
+from agentcom.model.task import CarriedRecord
+from agentcom.settings import Policy
+
+LOAD_CHUNK = 2_000
+BEAT_CHUNK = 1_000
+
+
+class Head(Struct):
+    """Where the pool stands: number of the last commit, and how far inbox and reports were taken into account."""
+
+    seq: int = 0
+    inbox_at: str = "0-0"
+    reports_at: str = "0-0"
+
+
+class SchedulerStore:
+    """The scheduler's side of the store."""
+
+    def __init__(self, connections: Connections, pool: str, policy: Policy) -> None:
+        self._redis = connections.commands
+        self._blocking = connections.blocking
+        self._names = Keys(pool)
+        self._policy = policy
+
+    # -------------------------------------------------------------- leading
+
+    async def lead(self, owner: str) -> Fence | None:
+        """Become the leader if nobody is."""
+        keys = [self._names.head, self._names.leader]
+        epoch = await scripts.LEAD(self._redis, keys, [owner, self._lease_ms])
+        return None if epoch is None else Fence(owner, int(epoch), 0)
+
+    async def renew_lead(self, owner: str) -> bool:
+        """Stay the leader for another term; false if another is."""
+        return bool(await scripts.RENEW_LEAD(self._redis, [self._names.leader], [owner, self._lease_ms]))
+
+    async def resign(self, owner: str) -> None:
+        """Stop leading at once, so that another need not wait for the lease to end."""
+        await scripts.RENEW_LEAD(self._redis, [self._names.leader], [owner, "0"])
+
+    async def leader(self) -> str:
+        """Who leads; empty if nobody does."""
+        return text(await self._redis.get(self._names.leader) or b"")
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self._policy.lease_s * 1000)
+
+    # -------------------------------------------------------------- loading
+
+    async def head(self) -> Head:
+        """Where the pool stands. A stream that was made anew since then is read from its beginning."""
+        fields = {text(k): text(v) for k, v in (await self._redis.hgetall(self._names.head)).items()}
+        head = Head(int(fields.get("seq", 0)), fields.get("inbox_at", "0-0"), fields.get("reports_at", "0-0"))
+        if await self._was_made_anew(self._names.inbox, head.inbox_at):
+            head.inbox_at = "0-0"
+        if await self._was_made_anew(self._names.reports, head.reports_at):
+            head.reports_at = "0-0"
+        return head
+
+    async def _was_made_anew(self, stream: str, position: str) -> bool:
+        try:
+            info: Any = await self._redis.xinfo_stream(stream)
+        except ResponseError:
+            return True
+        return _stream_id(text(info["last-generated-id"])) < _stream_id(position)
+
+    async def agents(self) -> list[AgentRecord]:
+        """All agent records that can be read; one that cannot be is left out, as its next hello replaces it."""
+        found: list[AgentRecord] = []
+        for body in (await self._redis.hgetall(self._names.agents)).values():
+            try:
+                found.append(decode_agent(body))
+            except MsgspecError:
+                continue
+        return found
+
+    async def keys(self) -> dict[str, str]:
+        """The idempotency keys."""
+        return {text(k): text(v) for k, v in (await self._redis.hgetall(self._names.keys)).items()}
+
+    async def open_records(self) -> AsyncIterator[tuple[list[CarriedRecord], list[str]]]:
+        """Open tasks in the order of admission, chunk by chunk, each with ids of records that cannot be read."""
+        start = 0
+        while True:
+            ids: Any = await self._redis.zrange(self._names.open, start, start + LOAD_CHUNK - 1)
+            if not ids:
+                return
+            start += len(ids)
+            bodies = await self._redis.mget([self._names.task(text(id_)) for id_ in ids])
+            records: list[CarriedRecord] = []
+            missing: list[str] = []
+            for id_, body in zip(ids, bodies, strict=True):
+                try:
+                    records.append(decode_carried(body or b""))
+                except MsgspecError:
+                    missing.append(text(id_))
+            yield records, missing
+
+    async def records(self, ids: Sequence[str]) -> dict[str, CarriedRecord]:
+        """Records by id, as far as Redis has them."""
+        bodies = await self._redis.mget([self._names.task(id_) for id_ in ids]) if ids else []
+        return {id_: decode_carried(body) for id_, body in zip(ids, bodies, strict=True) if body is not None}
+
+    # -------------------------------------------------------------- reading
+
+    async def read(self, head: Head, count: int, block_ms: int, *, inbox: bool) -> dict[str, list[Entry]]:
+        """New entries of reports and, if wanted, of the inbox; waits for one for at most `block_ms`.
+
+        There is no consumer group: only the leader reads, and how far it came is part of its commits. So nothing can
+        be delivered to a reader that died, and reading twice is harmless.
+        """
+        streams: dict[Any, Any] = {self._names.reports: head.reports_at}
+        if inbox:
+            streams[self._names.inbox] = head.inbox_at
+        reply = await self._blocking.xread(streams, count=count, block=block_ms or None)
+        return entries_of(reply)
+
+    @property
+    def inbox(self) -> str:
+        """The inbox's key."""
+        return self._names.inbox
+
+    @property
+    def reports(self) -> str:
+        """The key of the reports."""
+        return self._names.reports
+
+    async def beats(self, agents: Sequence[str]) -> list[Beat]:
+        """The last beats of these agents, of those that have one."""
+        found: list[Beat] = []
+        for first in range(0, len(agents), BEAT_CHUNK):
+            names = [self._names.beat(agent) for agent in agents[first : first + BEAT_CHUNK]]
+            bodies: Any = await self._redis.mget(names)
+            for body in bodies:
+                beat = decode_beat(body) if body is not None else None
+                if isinstance(beat, Beat):
+                    found.append(beat)
+        return found
+
+    # ----------------------------------------------------------- committing
+
+    def encode(self, commit: Commit, fence: Fence) -> CommitCall:
+        """Make the call of a commit, with an id of its own by which a second sending is recognised."""
+        return encode_commit(commit, fence, secrets.token_hex(8), self._names, self._policy)
+
+    async def commit(self, call: CommitCall) -> CommitReply:
+        """Perform a commit, whole or not at all. Sending the same call again is harmless."""
+        reply: CommitReply = text(await scripts.COMMIT(self._redis, call.keys, call.arguments))  # type: ignore[assignment]
+        return reply
+
+    # ------------------------------------------------------------- sweeping
+
+    async def take_undelivered(self, agent: str, count: int) -> list[Entry]:
+        """Orders that a silent agent never read, now pending with the sweeper."""
+        stream = self._names.orders(agent)
+        await ensure_group(self._redis, stream)
+        reply = await self._redis.xreadgroup(ORDERS_GROUP, SWEEPER, {stream: ">"}, count=count)
+        return entries_of(reply).get(stream, [])
+
+    async def claim_stuck(self, agent: str, idle_ms: int, cursor: str, count: int) -> tuple[list[Entry], str]:
+        """Orders pending for longer than `idle_ms`, claimed by the sweeper, and the cursor to go on from.
+
+        What the sweeper itself holds is its own already, from before it crashed between claim and commit.
+        """
+        stream = self._names.orders(agent)
+        stuck: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, cursor, "+", count, idle=idle_ms)
+        owned: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, cursor, "+", count, consumername=SWEEPER)
+        ids = list(dict.fromkeys(text(row["message_id"]) for row in [*stuck, *owned]))
+        if not ids:
+            return [], "-"
+        mine = {text(row["message_id"]) for row in owned}
+        others = [id_ for id_ in ids if id_ not in mine]
+        claimed = await self._claim(stream, others, idle_ms) + await self._claim(stream, [*mine], 0)
+        following = f"({max(ids, key=_stream_id)}" if len(stuck) == count or len(owned) == count else "-"
+        return claimed, following
+
+    async def _claim(self, stream: str, ids: list[str], idle_ms: int) -> list[Entry]:
+        if not ids:
+            return []
+        reply: Any = await self._redis.xclaim(stream, ORDERS_GROUP, SWEEPER, idle_ms, cast(Any, ids))
+        claimed = [Entry(text(id_), (fields or {}).get(BODY, b"")) for id_, fields in reply if id_ is not None]
+        kept = {entry.id for entry in claimed}
+        gone = [id_ for id_ in ids if id_ not in kept]
+        still_pending = await self._pending_without_body(stream, gone)
+        return claimed + [Entry(id_, b"") for id_ in still_pending]
+
+    async def _pending_without_body(self, stream: str, ids: Iterable[str]) -> list[str]:
+        """Of these entries that XCLAIM did not return, those that are ours but were deleted from the stream."""
+        found: list[str] = []
+        for id_ in ids:
+            rows: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, id_, id_, 1)
+            if rows and text(rows[0]["consumer"]) == SWEEPER:
+                found.append(id_)
+        return found
+
+    async def holds_orders(self, agent: str) -> bool:
+        """Whether this agent's stream still has any order, delivered or not."""
+        return bool(await self._redis.xlen(self._names.orders(agent)))
+
+
+def _stream_id(entry: str) -> tuple[int, int]:
+    milliseconds, _, number = entry.partition("-")
+    return int(milliseconds), int(number or 0)

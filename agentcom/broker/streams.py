@@ -1,0 +1,40 @@
+"""Small common ground of the stores: stream entries as redis-py returns them, and groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from agentcom.broker.keys import BODY, ORDERS_GROUP
+
+
+class Entry(Struct, frozen=True):
+    """A stream entry: its id, and the body of its message; empty if it has none."""
+
+    id: str
+    body: bytes
+
+
+def entries_of(reply: Any) -> dict[str, list[Entry]]:
+    """Entries by stream, of an XREAD or XREADGROUP reply. A deleted entry has an empty body."""
+    return {
+        text(stream): [Entry(text(id_), (fields or {}).get(BODY, b"")) for id_, fields in entries]
+        for stream, entries in reply or ()
+    }
+
+
+async def ensure_group(redis: Redis, stream: str) -> None:
+    """Make the group of an orders stream. It begins at the start of the stream: what came before it is not lost."""
+    try:
+        await redis.xgroup_create(stream, ORDERS_GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+
+
+def text(value: bytes | str) -> str:
+    """What Redis answered, as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

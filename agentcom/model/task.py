@@ -1,0 +1,154 @@
+"""What a task is: the spec its submitter wrote, the attempts made at it, and the record the pool keeps of it."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from msgspec import Raw, Struct
+
+from agentcom.model.lifecycle import TaskState
+
+Priority = Literal["urgent", "high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
+
+Result = Literal["completed", "failed", "canceled", "lost", "handed_back"]
+
+ATTEMPTS_KEPT = 50
+"""How many attempts a record remembers, the newest; only sending a dead task back again and again exceeds it."""
+
+
+class TaskSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What its submitter asks for. It never changes after admission.
+
+    Attributes:
+        id: UUIDv7, made by the client, so that sending a submission again is harmless. Empty: made on admission.
+        text: what the agent is told.
+        title: one line for people; empty means the first line of `text`.
+        requires: the requirements language of `agentcom.capability`.
+        prefer: soft preferences with weights, same language.
+        priority: urgent, high, normal or low.
+        after: ids of tasks that must be completed first.
+        context: file references for the agent.
+        context_tokens: tokens of context that the work needs; 0 means unknown.
+        expect_s: how long its submitter thinks that it takes; 0 means unknown.
+        timeout_s: limit of one attempt; 0 means the pool's default.
+        expires_s: counted from submission; work not finished by then fails as `expired`; 0 means never.
+        max_attempts: hard cap on attempts; 0 means the pool's default.
+        key: idempotency key; a second submission with the same key is not taken on again.
+        agent: only this agent may do it; empty means any.
+    """
+
+    id: str = ""
+    text: str
+    title: str = ""
+    requires: str = ""
+    prefer: str = ""
+    priority: Priority = "normal"
+    after: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    context_tokens: int = 0
+    expect_s: float = 0.0
+    timeout_s: float = 0.0
+    expires_s: float = 0.0
+    max_attempts: int = 0
+    key: str = ""
+    agent: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title, or the first line of the text where there is none."""
+        return self.title or self.text.strip().split("\n", 1)[0][:120]
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """What an attempt consumed, as far as the agent says."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """How an attempt ended, as its sidecar saw it.
+
+    Attributes:
+        result: completed, failed, canceled, lost or handed_back.
+        reason: a name from `agentcom.model.reasons` when it did not complete.
+        detail: for people, bounded to 2,000 characters.
+        exit_code: of the agent's process, where there was one; minus the signal's number if one ended it.
+        summary: the agent's own words, bounded to 4,000 characters.
+        changed: what the agent says that it changed.
+        value: what a Python handler returned, or the result file's other fields.
+        usage: tokens and cost.
+    """
+
+    result: Result
+    reason: str = ""
+    detail: str = ""
+    exit_code: int | None = None
+    summary: str = ""
+    changed: tuple[str, ...] = ()
+    value: Any = None
+    usage: Usage | None = None
+
+
+class Attempt(Struct, omit_defaults=True, gc=False):
+    """One assignment of a task to one agent. `token` (generation and nonce) is the fence: reports must carry it."""
+
+    generation: int
+    token: str
+    agent: str
+    incarnation: str
+    assigned_at: int
+    accepted_at: int = 0
+    ended_at: int = 0
+    counted: bool = True
+    outcome: Outcome | None = None
+
+
+S = TypeVar("S")
+
+
+class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False):
+    """What the pool keeps of a task, at `task:ID`. Written only by the scheduler's commits.
+
+    Attributes:
+        spec: the spec; `Raw` where its bytes are only carried along, `TaskSpec` where it is read.
+        seq: place in the order of admission.
+        ready_at: when it became, or becomes, ready to be assigned.
+        expires_at: when it fails as `expired` if it has not ended; 0 means never.
+        waiting_for: dependencies that are not completed yet.
+        retried: it has failed before; fresh work goes first.
+        handbacks: attempts given back unharmed, which do not count against the cap up to a bound.
+        granted: attempts it had used up when a person last sent it back; the cap counts from there.
+        reason: why it is in this state, a name from `agentcom.model.reasons`; `detail` says it to people.
+        note: something its submitter should know, such as that no registered agent could take it.
+    """
+
+    spec: S
+    seq: int
+    state: TaskState
+    submitted_at: int
+    changed_at: int
+    ready_at: int = 0
+    ended_at: int = 0
+    expires_at: int = 0
+    waiting_for: tuple[str, ...] = ()
+    retried: bool = False
+    handbacks: int = 0
+    granted: int = 0
+    generation: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    reason: str = ""
+    detail: str = ""
+    note: str = ""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The accepted outcome of a task that ended by one; none for others."""
+        last = self.attempts[-1].outcome if self.attempts else None
+        return last if last is not None and last.result == self.state else None
+
+
+CarriedRecord = TaskRecord[Raw]
+ReadRecord = TaskRecord[TaskSpec]

@@ -1,0 +1,182 @@
+"""An attempt's beginning and end, and what the end means for its task and for those that wait for it."""
+
+from __future__ import annotations
+
+from agentcom.model.agent import AgentRecord
+from agentcom.model.codec import encode, read_spec
+from agentcom.model.lifecycle import ENDED, RUNNING
+from agentcom.model.messages import Assign, DeadLetter, Stop
+from agentcom.model.reasons import blames_agent
+from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
+from agentcom.scheduler.retry import Decision, decide
+from agentcom.scheduler.state import State
+from agentcom.scheduler.work import Work
+
+SUCCESS_MEMORY = 0.9
+"""How much of an agent's success share the attempts before the last one make up."""
+
+
+def assign(state: State, work: Work, agent: AgentRecord, now: int) -> None:
+    """Make a new attempt: count it, give it a token, order it. It counts before it runs, crashes included."""
+    record = work.record
+    record.generation += 1
+    token = f"{record.generation}.{state.nonce()}"
+    attempt = Attempt(record.generation, token, agent.name, agent.incarnation, now)
+    record.attempts = (*record.attempts[1 - ATTEMPTS_KEPT :], attempt)
+    record.note = ""
+    agent.running[token] = work.id
+    state.used += 1
+    agent.used = state.used
+    state.move(work, "assigned", now, "match")
+    state.save_agent(agent)
+    order = Assign(
+        incarnation=agent.incarnation,
+        task=work.id,
+        token=token,
+        spec=record.spec,
+        attempt=counted_attempts(work),
+        timeout_s=work.timeout_s,
+    )
+    state.order(agent.name, encode(order))
+    state.set_timer(now + int(state.policy.accept_s * 1000), "accept", work.id, record.generation)
+
+
+def accept(state: State, work: Work, now: int, trigger: str) -> None:
+    """The agent showed life on its current attempt."""
+    if work.record.state == "assigned":
+        work.record.attempts[-1].accepted_at = now
+        state.move(work, "working", now, trigger)
+
+
+def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: str) -> None:
+    """Take an outcome of the current attempt into account. Its slot is released by whoever knows that it is over."""
+    attempt = work.record.attempts[-1]
+    attempt.ended_at = now
+    attempt.outcome = outcome
+    agent = state.agents.get(attempt.agent)
+    if outcome.result == "completed":
+        _rate(agent, good=True)
+        state.move(work, "completed", now, trigger)
+        release_dependants(state, work.id, now)
+        return
+    cap = work.max_attempts + work.record.granted
+    decision = decide(outcome, counted_attempts(work), cap, work.record.handbacks, state.policy)
+    if decision.step == "handed_back":
+        attempt.counted = False
+        work.record.handbacks += 1
+        make_ready(state, work, now, trigger, outcome, first=True)
+        return
+    _rate(agent, good=False)
+    if decision.step == "give_up":
+        give_up(state, work, outcome, now, trigger, decision)
+    else:
+        _again(state, work, outcome, decision, attempt, now, trigger)
+
+
+def _again(
+    state: State, work: Work, outcome: Outcome, decision: Decision, attempt: Attempt, now: int, trigger: str
+) -> None:
+    work.record.retried = True
+    if blames_agent(outcome.reason):
+        work.avoid |= {attempt.agent}
+    if not decision.delay_ms:
+        make_ready(state, work, now, trigger, outcome)
+        return
+    work.record.ready_at = now + decision.delay_ms
+    state.move(work, "retry_wait", now, trigger, reason=outcome.reason, detail=outcome.detail)
+    state.set_timer(work.record.ready_at, "retry", work.id, work.record.generation)
+
+
+def make_ready(
+    state: State, work: Work, now: int, trigger: str, outcome: Outcome | None = None, *, first: bool = False
+) -> None:
+    """Let it wait for an agent from now on."""
+    work.record.ready_at = now
+    reason, detail = (outcome.reason, outcome.detail) if outcome else ("", "")
+    state.move(work, "queued", now, trigger, reason=reason, detail=detail)
+    state.matcher.push(work, first=first)
+
+
+def give_up(
+    state: State, work: Work, outcome: Outcome, now: int, trigger: str, decision: Decision | None = None
+) -> None:
+    """The task fails, and with it what waits for it. Out of attempts, it becomes a dead letter."""
+    state.move(work, "failed", now, trigger, reason=outcome.reason, detail=outcome.detail)
+    if decision is not None and decision.dead:
+        heading = read_spec(work.record.spec).heading
+        counted = counted_attempts(work)
+        state.bury(DeadLetter(work.id, heading, now, outcome.reason, outcome.detail, counted))
+    fail_dependants(state, work.id, now)
+
+
+def stop_running(state: State, work: Work, why: str) -> None:
+    """Order the agent to end an attempt that is not wanted any more; the slot is free once it says so."""
+    agent = state.holder_of(work)
+    if agent is not None:
+        incarnation = work.record.attempts[-1].incarnation
+        order = Stop(incarnation=incarnation, task=work.id, token=work.token, why=why)
+        state.order(agent.name, encode(order))
+
+
+def expire(state: State, work: Work, now: int) -> None:
+    """It was not done in time, and is not wanted any more."""
+    stop_running(state, work, "expired")
+    give_up(
+        state,
+        work,
+        Outcome("failed", "expired", "it was not done in the time its submitter set"),
+        now,
+        "expiry",
+    )
+
+
+def end_acceptance(state: State, work: Work, now: int) -> None:
+    """The agent showed no life on its attempt in time: the work goes elsewhere."""
+    stop_running(state, work, "not accepted in time")
+    detail = f"no sign of life from the agent within {state.policy.accept_s:g} s of its assignment"
+    end_attempt(state, work, Outcome("failed", "accept_timeout", detail), now, "accept_timeout")
+
+
+def lose(state: State, agent: AgentRecord, token: str, now: int, trigger: str, detail: str) -> None:
+    """What the agent was given is not being worked on any more, and no outcome of it will come."""
+    work = state.tasks.get(agent.running.get(token, ""))
+    current = work is not None and work.token == token and work.record.state in RUNNING
+    if work is not None and current:
+        end_attempt(state, work, Outcome("lost", "lost", detail), now, trigger)
+    state.release(agent, token)
+
+
+def release_dependants(state: State, done: str, now: int) -> None:
+    """What waited for a completed task waits for one less."""
+    for id_ in sorted(state.dependants.pop(done, ())):
+        work = state.tasks[id_]
+        work.record.waiting_for = tuple(other for other in work.record.waiting_for if other != done)
+        state.commit.records[id_] = work.record
+        if not work.record.waiting_for:
+            make_ready(state, work, now, "dependency")
+
+
+def fail_dependants(state: State, failed: str, now: int) -> None:
+    """What waits for a task that will not complete cannot be done, and neither what waits for that."""
+    pending = [failed]
+    while pending:
+        cause = pending.pop()
+        for id_ in sorted(state.dependants.pop(cause, ())):
+            work = state.tasks[id_]
+            if work.record.state not in ENDED:
+                detail = f"it waits for {cause}, which did not complete"
+                state.move(work, "failed", now, "dependency", reason="dependency_failed", detail=detail)
+                pending.append(id_)
+
+
+def counted_attempts(work: Work) -> int:
+    """Attempts that count against the cap: all but those that were handed back unharmed."""
+    record = work.record
+    return record.generation - record.handbacks
+
+
+def _rate(agent: AgentRecord | None, *, good: bool) -> None:
+    if agent is not None:
+        agent.completed += good
+        agent.failed += not good
+        agent.success = SUCCESS_MEMORY * agent.success + (1 - SUCCESS_MEMORY) * good

@@ -1,0 +1,179 @@
+"""The scheduler's core: a state machine without I/O. It is told what happened and what time it is, and answers with
+what to write. The same events at the same times give the same commits, so every decision can be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import assert_never
+
+from agentcom.model.agent import AgentRecord
+from agentcom.model.codec import read_spec
+from agentcom.model.commit import Commit
+from agentcom.model.lifecycle import ENDED
+from agentcom.model.messages import AnyRequest, Line, Refusal
+from agentcom.model.task import CarriedRecord
+from agentcom.scheduler import attempts, reports, requests
+from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
+from agentcom.scheduler.state import State, Timer
+from agentcom.scheduler.work import make_work
+from agentcom.settings import Policy
+
+
+class Core:
+    """All that the scheduler decides.
+
+    Args:
+        policy: the pool's policy.
+        nonce: makes the random part of a token; a fencing number alone can repeat after a fail-over.
+    """
+
+    def __init__(self, policy: Policy, nonce: Callable[[], str]) -> None:
+        self._state = State(policy, nonce)
+        self._loaded_at = 0
+
+    # ------------------------------------------------------------- loading
+
+    def load_agents(self, agents: Iterable[AgentRecord], now: int) -> None:
+        """Begin with the agents that an earlier leader knew. Each gets a whole term of silence before it counts."""
+        state = self._state
+        self._loaded_at = now
+        for agent in agents:
+            state.agents[agent.name] = agent
+            agent.seen_at = now
+            state.used = max(state.used, agent.used)
+            state.matcher.update(agent)
+            if agent.link == "offline":
+                state.set_timer(now + int(state.policy.retention_s * 1000), "forget", agent.name)
+            else:
+                state.set_timer(now + state.stale_ms(agent), "link", agent.name)
+
+    def load_keys(self, keys: Mapping[str, str]) -> None:
+        """Begin with the idempotency keys of earlier submissions, the oldest first."""
+        pairs = ((key, value.rpartition("@")) for key, value in keys.items())
+        for key, (task, _, at) in sorted(pairs, key=lambda pair: int(pair[1][2])):
+            self._state.keys[key] = (task, int(at))
+
+    def load_tasks(self, records: Iterable[CarriedRecord], now: int) -> None:
+        """Begin with open tasks, in the order of their admission, after the agents."""
+        state, policy = self._state, self._state.policy
+        for record in records:
+            spec = read_spec(record.spec)
+            demand = state.demands.of(spec)
+            work = make_work(record, spec, demand, policy.max_attempts, policy.timeout_s)
+            state.seq = max(state.seq, record.seq)
+            state.hold(work)
+            if record.state == "queued":
+                state.matcher.push(work)
+            elif record.state == "retry_wait":
+                state.set_timer(record.ready_at, "retry", work.id, record.generation)
+            elif record.state == "assigned":
+                accept_ms = int(policy.accept_s * 1000)
+                state.set_timer(
+                    max(now, record.attempts[-1].assigned_at + accept_ms),
+                    "accept",
+                    work.id,
+                    record.generation,
+                )
+            elif record.state in ENDED:
+                state.close_if_done(work)
+
+    def drop_unreadable(self, tasks: Iterable[str], now: int) -> None:
+        """Open tasks whose records are missing or damaged: nothing can be done for them but to say so."""
+        for task in tasks:
+            self._state.commit.closed.append(task)
+            self._state.journal(Line(now, "pool", "load", task=task, detail="its record is missing or cannot be read"))
+
+    # -------------------------------------------------------------- events
+
+    def lookups(self, request: AnyRequest) -> list[str]:
+        """Ids of tasks that must be looked up before this request is applied."""
+        return requests.lookups(self._state, request, self._loaded_at)
+
+    def apply(self, event: Event, now: int) -> None:
+        """Take into account that something happened."""
+        match event:
+            case Requested():
+                requests.handle(self._state, event, now)
+            case Reported():
+                reports.handle(self._state, event, now)
+            case Malformed():
+                self._refuse_malformed(event, now)
+            case Beaten():
+                reports.hear(self._state, event, now)
+            case Reclaimed():
+                reports.reclaimed(self._state, event, now)
+            case Emptied():
+                reports.emptied(self._state, event, now)
+            case _:
+                assert_never(event)
+
+    def note(self, line: Line) -> None:
+        """Let the journal say something about the pool itself."""
+        self._state.journal(line)
+
+    def wake_at(self) -> int | None:
+        """When the core next wants `take` to be called although nothing happened; None: never."""
+        return self._state.next_timer_at()
+
+    def take(self, now: int) -> Commit:
+        """What to write now: timers that are due have run, and free agents have been given work."""
+        while (timer := self._state.due_timer(now)) is not None:
+            self._run_timer(timer, now)
+        for work, agent in self._state.matcher.round(now):
+            attempts.assign(self._state, work, agent, now)
+        return self._state.take_commit()
+
+    # ------------------------------------------------------------- looking
+
+    @property
+    def open_tasks(self) -> int:
+        """How many tasks are held in memory."""
+        return len(self._state.tasks)
+
+    @property
+    def spec_bytes(self) -> int:
+        """Bytes of task text held in memory."""
+        return self._state.spec_bytes
+
+    @property
+    def agents(self) -> Mapping[str, AgentRecord]:
+        """The agents by name."""
+        return self._state.agents
+
+    def waiting(self) -> int:
+        """How many tasks are ready and wait for an agent."""
+        return self._state.matcher.waiting()
+
+    def silent_holders(self) -> list[str]:
+        """Agents that are not heard from and hold orders: whose streams the sweep has to look into."""
+        return [name for name, agent in self._state.agents.items() if agent.link != "online" and agent.running]
+
+    # ------------------------------------------------------------- private
+
+    def _refuse_malformed(self, event: Malformed, now: int) -> None:
+        if event.stream == "inbox":
+            self._state.refuse(event.entry, now, [Refusal("", event.problem)])
+        else:
+            self._state.journal(Line(now, "refused", event.stream, detail=event.problem, entry=event.entry))
+
+    def _run_timer(self, timer: Timer, now: int) -> None:
+        _, _, kind, subject, generation = timer
+        state = self._state
+        if kind == "link":
+            reports.check_link(state, subject, now)
+            return
+        if kind == "forget":
+            reports.forget_if_gone(state, subject, now)
+            return
+        work = state.tasks.get(subject)
+        if work is None or work.record.state in ENDED:
+            return
+        if kind == "expire":
+            if now >= work.record.expires_at > 0:
+                attempts.expire(state, work, now)
+        elif work.record.generation == generation:
+            if kind == "retry" and work.record.state == "retry_wait":
+                attempts.make_ready(state, work, work.record.ready_at, "retry_due")
+            elif kind == "accept" and work.record.state == "assigned":
+                attempts.end_acceptance(state, work, now)

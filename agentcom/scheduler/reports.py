@@ -1,0 +1,193 @@
+"""What sidecars report, how they beat, and what the sweep took from those that went silent.
+
+A report counts only with the token of the current attempt. Everything else changes nothing and is journalled with why.
+"""
+
+from __future__ import annotations
+
+from agentcom.capability import InvalidRequirement, parse, valid_attributes
+from agentcom.model.agent import MAX_SLOTS, AgentRecord, Card
+from agentcom.model.lifecycle import RUNNING
+from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
+from agentcom.scheduler import attempts
+from agentcom.scheduler.admission import AGENT_NAME
+from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
+from agentcom.scheduler.state import State
+from agentcom.scheduler.work import Work
+
+
+def handle(state: State, event: Reported, now: int) -> None:
+    """Take a report into account."""
+    report = event.report
+    match report:
+        case Hello():
+            _hello(state, report, event.entry, now)
+        case Accepted():
+            _accepted(state, report, event.entry, now)
+        case Finished():
+            _finished(state, report, event.entry, now)
+        case Goodbye():
+            _goodbye(state, report, event.entry, now)
+
+
+def hear(state: State, event: Beaten, now: int) -> None:
+    """A sidecar lives."""
+    beat: Beat = event.beat
+    agent = state.agents.get(beat.agent)
+    if agent is None or agent.incarnation != beat.incarnation:
+        return
+    _seen(state, agent, now, "beat")
+
+
+def reclaimed(state: State, event: Reclaimed, now: int) -> None:
+    """An order came back from an agent that went silent: its attempt is over."""
+    agent = state.agents.get(event.agent)
+    state.commit.settled.append((event.agent, event.entry))
+    if agent is None or not event.token:
+        return
+    detail = "its agent went silent; the order was reclaimed"
+    attempts.lose(state, agent, event.token, now, "reclaim", detail)
+
+
+def emptied(state: State, event: Emptied, now: int) -> None:
+    """A silent agent has no order left to reclaim: whatever it still seems to run is lost."""
+    agent = state.agents.get(event.agent)
+    if agent is not None and agent.link != "online":
+        for token in list(agent.running):
+            attempts.lose(state, agent, token, now, "reclaim", "its agent went silent, and its order is gone")
+
+
+def check_link(state: State, name: str, now: int) -> None:
+    """A timer: has this agent been silent for too long?"""
+    agent = state.agents.get(name)
+    if agent is None or agent.link == "offline":
+        return
+    stale_at = agent.seen_at + state.stale_ms(agent)
+    down_at = agent.seen_at + max(state.stale_ms(agent), int(state.policy.agent_down_s * 1000))
+    if now >= down_at:
+        state.set_link(agent, "offline", now, "silence")
+        state.set_timer(now + int(state.policy.retention_s * 1000), "forget", name)
+    elif now >= stale_at:
+        state.set_link(agent, "stale", now, "silence")
+        state.set_timer(down_at, "link", name)
+    else:
+        state.set_timer(stale_at, "link", name)
+
+
+def forget_if_gone(state: State, name: str, now: int) -> None:
+    """A timer: an agent that has been offline for as long as ended tasks are kept is forgotten."""
+    agent = state.agents.get(name)
+    gone_at = agent.since_at + int(state.policy.retention_s * 1000) if agent is not None else 0
+    if agent is not None and agent.link == "offline" and not agent.running and now >= gone_at:
+        del state.agents[name]
+        state.matcher.remove(name)
+        state.commit.agents[name] = None
+        state.journal(Line(now, "agent", "retention", "offline", "", agent=name))
+
+
+# ------------------------------------------------------------------ reports
+
+
+def _hello(state: State, report: Hello, entry: str, now: int) -> None:
+    problem = _card_problem(report)
+    known = state.agents.get(report.agent)
+    if known is not None and report.incarnation < known.incarnation:
+        problem = f"a newer sidecar of this name has taken over ({known.incarnation})"
+    if problem:
+        state.journal(Line(now, "refused", "hello", agent=report.agent[:64], detail=problem, entry=entry))
+        return
+    agent = known or AgentRecord(
+        name=report.agent, incarnation=report.incarnation, card=report.card, link="offline", since_at=now
+    )
+    agent.incarnation, agent.card = report.incarnation, report.card
+    state.agents[agent.name] = agent
+    _seen(state, agent, now, "hello")
+    state.matcher.recard(agent)
+    state.save_agent(agent)
+
+
+def _seen(state: State, agent: AgentRecord, now: int, trigger: str) -> None:
+    agent.seen_at = now
+    if agent.link != "online":
+        was_offline = agent.link == "offline"
+        state.set_link(agent, "online", now, trigger)
+        if was_offline:
+            state.set_timer(now + state.stale_ms(agent), "link", agent.name)
+
+
+def _card_problem(report: Hello) -> str:
+    card: Card = report.card
+    if not AGENT_NAME.fullmatch(report.agent):
+        return f"{report.agent[:80]!r} is not an agent's name: lower-case letters, digits, dots and dashes"
+    if not 1 <= card.slots <= MAX_SLOTS:
+        return f"{card.slots} slots, not 1 to {MAX_SLOTS}"
+    if not 0.1 <= card.beat_s <= 3_600:
+        return f"a beat every {card.beat_s} s, not every 0.1 to 3,600 s"
+    problems = valid_attributes(card.attributes)
+    if problems:
+        return problems[0]
+    try:
+        parse(card.accepts)
+    except InvalidRequirement as error:
+        return f"accepts: {error}"
+    return ""
+
+
+def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:
+    work = _current(state, report.task, report.token)
+    if isinstance(work, str):
+        _reject(state, report, entry, now, work)
+    else:
+        attempts.accept(state, work, now, "accepted")
+
+
+def _finished(state: State, report: Finished, entry: str, now: int) -> None:
+    work = _current(state, report.task, report.token)
+    if isinstance(work, str):
+        held = state.tasks.get(report.task)
+        gave_up = report.outcome.result in ("canceled", "lost", "handed_back")
+        expected = held is not None and held.token == report.token and gave_up
+        if expected and held is not None:
+            held.record.attempts[-1].ended_at = now
+            state.commit.records[held.id] = held.record
+        else:
+            _reject(state, report, entry, now, work)
+    else:
+        attempts.end_attempt(state, work, report.outcome, now, "finished")
+    state.release(state.agents.get(report.agent), report.token)
+
+
+def _goodbye(state: State, report: Goodbye, entry: str, now: int) -> None:
+    agent = state.agents.get(report.agent)
+    if agent is None or agent.incarnation != report.incarnation:
+        detail = "goodbye of a sidecar that is not the current one"
+        state.journal(Line(now, "refused", "goodbye", agent=report.agent[:64], detail=detail, entry=entry))
+        return
+    state.set_link(agent, "offline", now, "goodbye")
+    state.set_timer(now + int(state.policy.retention_s * 1000), "forget", agent.name)
+
+
+def _current(state: State, task: str, token: str) -> Work | str:
+    """The task whose current attempt has this token, or why there is none."""
+    work = state.tasks.get(task)
+    if work is None:
+        return "its task has ended" if task in state.ended else "there is no such open task"
+    if work.token != token:
+        return f"its token is {token[:40]}, and the current one is {work.token or 'none'}"
+    if work.record.state not in RUNNING:
+        return f"its task is {work.record.state} now"
+    return work
+
+
+def _reject(state: State, report: Accepted | Finished, entry: str, now: int, why: str) -> None:
+    kind = "accepted" if isinstance(report, Accepted) else f"finished, {report.outcome.result}"
+    line = Line(
+        now,
+        "refused",
+        "report",
+        task=report.task[:64],
+        agent=report.agent[:64],
+        detail=f"report {kind!r} changes nothing: {why}",
+        entry=entry,
+    )
+    state.journal(line)

@@ -1,0 +1,208 @@
+"""What the scheduler knows, and the commit it is putting together. Every change goes through the methods here, so
+that nothing is changed in memory that is not also written, journalled and indexed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from typing import Literal
+
+from agentcom.model.agent import AgentRecord, Link
+from agentcom.model.commit import Commit, OrderOut, RefusalOut
+from agentcom.model.lifecycle import ENDED, TaskState, allowed
+from agentcom.model.messages import DeadLetter, Line, Refusal
+from agentcom.scheduler.matching import Matcher
+from agentcom.scheduler.work import Demands, Work
+from agentcom.settings import Policy
+
+TimerKind = Literal["retry", "accept", "expire", "link", "forget"]
+Timer = tuple[int, int, TimerKind, str, int]
+"""When, a tie-breaker, what, of which task or agent, and the generation that it is about."""
+
+ENDED_REMEMBERED = 50_000
+"""Ids of tasks that ended under this leader, so that sending them again needs no look-up."""
+
+
+class State:
+    """The scheduler's memory: open tasks, agents, keys, timers, and the commit under construction."""
+
+    def __init__(self, policy: Policy, nonce: Callable[[], str]) -> None:
+        self.policy = policy
+        self.nonce = nonce
+        self.demands = Demands()
+        self.matcher = Matcher(int(policy.retry_age_s * 1000))
+        self.tasks: dict[str, Work] = {}
+        self.dependants: dict[str, set[str]] = {}
+        self.agents: dict[str, AgentRecord] = {}
+        self.keys: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self.ended: OrderedDict[str, None] = OrderedDict()
+        self.ended_forgotten = ""
+        self.spec_bytes = 0
+        self.seq = 0
+        self.used = 0
+        self.commit = Commit()
+        self._timers: list[Timer] = []
+        self._timer_count = 0
+
+    # --------------------------------------------------------------- tasks
+
+    def hold(self, work: Work) -> None:
+        """Keep an open task in memory."""
+        self.tasks[work.id] = work
+        self.spec_bytes += len(memoryview(work.record.spec))
+        for other in work.record.waiting_for:
+            self.dependants.setdefault(other, set()).add(work.id)
+        if work.record.expires_at:
+            self.set_timer(work.record.expires_at, "expire", work.id)
+
+    def move(self, work: Work, after: TaskState, now: int, trigger: str, *, reason: str = "", detail: str = "") -> None:
+        """Change a task's state, journal it, and close it where nothing holds it open any more."""
+        record = work.record
+        before = record.state
+        assert allowed(before, after), f"the lifecycle has no step from {before} to {after}"
+        record.state = after
+        record.changed_at = now
+        record.reason = reason
+        record.detail = detail
+        if before == "queued":
+            self.matcher.forget(work)
+        if after in ENDED:
+            record.ended_at = now
+            for other in record.waiting_for:
+                self.dependants.get(other, set()).discard(work.id)
+            record.waiting_for = ()
+        self.commit.records[work.id] = record
+        self.journal_task(work, before, after, now, trigger)
+        if after in ENDED:
+            self.close_if_done(work)
+
+    def close_if_done(self, work: Work) -> None:
+        """Forget an ended task, unless its last attempt still occupies an agent's slot."""
+        if work.record.state not in ENDED or self.holder_of(work) is not None:
+            return
+        if self.tasks.pop(work.id, None) is not None:
+            self.spec_bytes -= len(memoryview(work.record.spec))
+            self.commit.closed.append(work.id)
+            self.remember_ended(work.id)
+
+    def holder_of(self, work: Work) -> AgentRecord | None:
+        """The agent that its latest attempt still occupies a slot of."""
+        if not work.record.attempts:
+            return None
+        agent = self.agents.get(work.record.attempts[-1].agent)
+        return agent if agent is not None and work.token in agent.running else None
+
+    def remember_ended(self, task: str) -> None:
+        """Sending this task again changes nothing, and needs no look-up."""
+        self.ended[task] = None
+        if len(self.ended) > ENDED_REMEMBERED:
+            oldest, _ = self.ended.popitem(last=False)
+            self.ended_forgotten = max(self.ended_forgotten, oldest)
+
+    # -------------------------------------------------------------- agents
+
+    def save_agent(self, agent: AgentRecord) -> None:
+        """Write an agent's record with this commit, and let matching know."""
+        self.commit.agents[agent.name] = agent
+        self.matcher.update(agent)
+
+    def set_link(self, agent: AgentRecord, link: Link, now: int, trigger: str) -> None:
+        """Change whether an agent is heard from, and journal it."""
+        if agent.link == link:
+            return
+        self.journal(Line(now, "agent", trigger, agent.link, link, agent=agent.name))
+        agent.link = link
+        agent.since_at = now
+        self.save_agent(agent)
+
+    def release(self, agent: AgentRecord | None, token: str) -> None:
+        """Free the slot that this attempt occupied, if it still does."""
+        if agent is None:
+            return
+        task = agent.running.pop(token, None)
+        if task is not None:
+            self.save_agent(agent)
+            held = self.tasks.get(task)
+            if held is not None:
+                self.close_if_done(held)
+
+    def stale_ms(self, agent: AgentRecord) -> int:
+        """For how long an agent may be silent."""
+        return int(agent.card.beat_s * self.policy.stale_beats * 1000)
+
+    # ---------------------------------------------------------------- keys
+
+    def remember_key(self, key: str, task: str, now: int) -> None:
+        """Bind an idempotency key to a task; the oldest keys make room."""
+        self.keys[key] = (task, now)
+        self.commit.keys[key] = f"{task}@{now}"
+        while self.keys and self._key_has_gone(now):
+            old, _ = self.keys.popitem(last=False)
+            self.commit.keys[old] = None
+
+    def _key_has_gone(self, now: int) -> bool:
+        _, at = next(iter(self.keys.values()))
+        return len(self.keys) > self.policy.max_keys or now - at > self.policy.key_retention_s * 1000
+
+    # -------------------------------------------------------------- output
+
+    def order(self, agent: str, body: bytes) -> None:
+        """Send an order with this commit."""
+        self.commit.orders.append(OrderOut(agent, body))
+
+    def refuse(self, entry: str, now: int, refusals: Iterable[Refusal]) -> None:
+        """Tell the sender of an inbox entry, and the journal, what was not taken on and why."""
+        listed = list(refusals)
+        if listed:
+            self.commit.refusals.append(RefusalOut(entry, listed))
+        for refusal in listed:
+            self.journal(Line(now, "refused", "request", task=refusal.task, detail=refusal.reason, entry=entry))
+
+    def journal(self, line: Line) -> None:
+        """Add a line to the journal with this commit."""
+        self.commit.lines.append(line)
+
+    def journal_task(self, work: Work, before: str, after: str, now: int, trigger: str) -> None:
+        """Add a line about a task to the journal."""
+        record = work.record
+        agent = record.attempts[-1].agent if record.attempts else ""
+        self.journal(
+            Line(
+                now,
+                "task",
+                trigger,
+                before,
+                after,
+                work.id,
+                record.generation,
+                agent,
+                record.reason,
+                record.detail,
+            )
+        )
+
+    def bury(self, letter: DeadLetter) -> None:
+        """Add a dead letter with this commit."""
+        self.commit.dead.append(letter)
+
+    def take_commit(self) -> Commit:
+        """The commit put together so far; a new one is begun."""
+        taken, self.commit = self.commit, Commit()
+        return taken
+
+    # -------------------------------------------------------------- timers
+
+    def set_timer(self, at: int, kind: TimerKind, subject: str, generation: int = 0) -> None:
+        """Ask to be called at this time; whoever is called checks whether it still matters."""
+        self._timer_count += 1
+        heappush(self._timers, (at, self._timer_count, kind, subject, generation))
+
+    def due_timer(self, now: int) -> Timer | None:
+        """The next timer that is due, removed."""
+        return heappop(self._timers) if self._timers and self._timers[0][0] <= now else None
+
+    def next_timer_at(self) -> int | None:
+        """When the next timer is due."""
+        return self._timers[0][0] if self._timers else None

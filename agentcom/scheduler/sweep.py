@@ -1,0 +1,55 @@
+"""Takes orders back from agents that went silent: first what they never read, then, by XCLAIM with a minimum idle time,
+what they did. Only what was really got becomes an event. Bounded per round; the cursor goes on where it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentcom.broker.scheduler_store import SchedulerStore
+from agentcom.broker.streams import Entry
+from agentcom.model.codec import decode_order
+from agentcom.model.messages import Assign
+from agentcom.scheduler.events import Emptied, Reclaimed
+from agentcom.settings import Policy
+
+ORDERS_PER_LOOK = 200
+AGENTS_PER_LOOK = 100
+
+
+class Sweep:
+    """Remembers how far it came in each silent agent's stream."""
+
+    def __init__(self, store: SchedulerStore, policy: Policy) -> None:
+        self._store = store
+        self._idle_ms = int(policy.beat_s * policy.stale_beats * 1000)
+        self._cursors: dict[str, str] = {}
+        self._turn = 0
+
+    async def look(self, silent: Sequence[str]) -> list[Reclaimed | Emptied]:
+        """Look into the streams of these agents, of at most `AGENTS_PER_LOOK` of them, in turn."""
+        still_silent = self._cursors.keys() & set(silent)
+        self._cursors = {agent: self._cursors[agent] for agent in still_silent}
+        start = self._turn % len(silent) if silent else 0
+        chosen = (*silent[start:], *silent[:start])[:AGENTS_PER_LOOK]
+        self._turn = start + len(chosen)
+        found: list[Reclaimed | Emptied] = []
+        for agent in chosen:
+            found += await self._look_into(agent)
+        return found
+
+    async def _look_into(self, agent: str) -> list[Reclaimed | Emptied]:
+        undelivered = await self._store.take_undelivered(agent, ORDERS_PER_LOOK)
+        cursor = self._cursors.get(agent, "-")
+        stuck, self._cursors[agent] = await self._store.claim_stuck(agent, self._idle_ms, cursor, ORDERS_PER_LOOK)
+        entries = {entry.id: entry for entry in (*undelivered, *stuck)}
+        if entries:
+            return [Reclaimed(agent, entry.id, _token_of(entry)) for entry in entries.values()]
+        if cursor == "-" and not await self._store.holds_orders(agent):
+            return [Emptied(agent)]
+        return []
+
+
+def _token_of(entry: Entry) -> str:
+    order = decode_order(entry.body)
+    return order.token if isinstance(order, Assign) else ""

@@ -1,0 +1,93 @@
+"""What the scheduler holds in memory of an open task: its record, and what decides where it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from agentcom.capability import Preferences, Requirement, parse, parse_preferences
+from agentcom.model.reasons import blames_agent
+from agentcom.model.task import PRIORITIES, CarriedRecord, TaskSpec
+
+CONTEXT_SHARE = 0.8
+"""A task's context may fill this share of an agent's window: the agent needs the rest for its own work."""
+
+
+class Demand(Struct, frozen=True, weakref=True, eq=False):
+    """What a task asks of an agent. Equal demands are one object, so that a million waiting tasks share it."""
+
+    requirement: Requirement
+    preferences: Preferences
+    context_tokens: int
+    agent: str
+
+    @property
+    def facts(self) -> Mapping[str, str | int | float | bool]:
+        """What an agent's `accepts` is judged on: each name the task requires, its context, whether it is pinned."""
+        named: dict[str, str | int | float | bool] = dict.fromkeys(self.requirement.names(), True)
+        return named | {"context_tokens": self.context_tokens, "pinned": bool(self.agent)}
+
+
+class Work(Struct, gc=False):
+    """An open task. `queued` is true while it waits in a lane, `avoid` names agents that failed it."""
+
+    id: str
+    record: CarriedRecord
+    demand: Demand
+    priority: int
+    max_attempts: int
+    timeout_s: float
+    key: str
+    queued: bool = False
+    avoid: frozenset[str] = frozenset()
+
+    @property
+    def token(self) -> str:
+        """The token of its latest attempt; empty before the first."""
+        return self.record.attempts[-1].token if self.record.attempts else ""
+
+
+class Demands:
+    """Makes one `Demand` of equal ones, and forgets it with the last task that has it."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[tuple[str, str, int, str], Demand] = WeakValueDictionary()
+
+    def of(self, spec: TaskSpec) -> Demand:
+        """The demand of a spec that admission found valid.
+
+        Raises:
+            InvalidRequirement: its `requires` or `prefer` does not parse.
+        """
+        key = (spec.requires, spec.prefer, spec.context_tokens, spec.agent)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        requirement, preferences = parse(spec.requires), parse_preferences(spec.prefer)
+        canonical = (requirement.canonical, preferences.canonical, spec.context_tokens, spec.agent)
+        demand = self._known.get(canonical)
+        if demand is None:
+            demand = Demand(requirement, preferences, spec.context_tokens, spec.agent)
+            self._known[canonical] = demand
+        self._known[key] = demand
+        return demand
+
+
+def make_work(record: CarriedRecord, spec: TaskSpec, demand: Demand, max_attempts: int, timeout_s: float) -> Work:
+    """The in-memory side of an open record. `max_attempts` and `timeout_s` are the pool's, where the spec has none."""
+    return Work(
+        id=spec.id,
+        record=record,
+        demand=demand,
+        priority=PRIORITIES.index(spec.priority),
+        max_attempts=spec.max_attempts or max_attempts,
+        timeout_s=spec.timeout_s or timeout_s,
+        key=spec.key,
+        avoid=frozenset(
+            attempt.agent
+            for attempt in record.attempts
+            if attempt.counted and attempt.outcome is not None and blames_agent(attempt.outcome.reason)
+        ),
+    )

@@ -1,0 +1,149 @@
+"""Every setting: its type, its bounds and its default.
+
+The bounds hold for what `load` read. They are not checked when a struct is built by hand, so that tests and
+the simulator may go to extremes.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+# Patterns end in \Z, since $ would let a trailing newline pass.
+AGENT_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+AGENT_NAME_RULE = "1 to 64 lower-case letters, digits, dots, underscores or hyphens, a letter or digit first"
+
+Seconds = Annotated[float, Meta(ge=0.05, le=86_400)]
+SecondsOrNone = Annotated[float, Meta(ge=0, le=86_400)]
+Retention = Annotated[float, Meta(ge=1, le=315_360_000)]
+Count = Annotated[int, Meta(ge=1, le=100_000_000)]
+Path = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f]*\Z", max_length=4_096, description="a path in at most 4096 characters")
+]
+DelaysS = Annotated[
+    tuple[Annotated[float, Meta(ge=0, le=86_400)], ...],
+    Meta(min_length=1, max_length=100, description="1 to 100 delays, each of 0 to 86_400 seconds"),
+]
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """How patient, how persistent and how large a pool is. Seconds unless the name says otherwise."""
+
+    # An assigned task that no agent accepted for so long goes to another one.
+    accept_s: Seconds = 60.0
+    # A task that ends sooner is not reported accepted separately: its end says both.
+    accept_report_s: SecondsOrNone = 0.25
+    beat_s: Seconds = 30.0
+    # Upper bound of the offset that each agent derives from its name, so that beats spread out.
+    beat_offset_s: SecondsOrNone = 10.0
+    # A single late beat is no sign of death, hence 2 at least.
+    stale_beats: Annotated[int, Meta(ge=2, le=100)] = 3
+    # An agent silent for so long is alerted on.
+    agent_down_s: Annotated[float, Meta(ge=0.1, le=604_800)] = 120.0
+    # The wait before the second, third, … attempt.
+    retry_delays_s: DelaysS = (0.0, 30.0, 120.0)
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 4
+    # Retried work waits behind fresh work of the same priority at most so long.
+    retry_age_s: Annotated[float, Meta(ge=0, le=604_800)] = 600.0
+    # The leader's lease: a crashed leader is replaced after at most so long.
+    lease_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
+    max_open_tasks: Count = 1_000_000
+    # Task text that the scheduler holds in memory, over all open tasks.
+    max_open_bytes: Annotated[int, Meta(ge=1, le=1_099_511_627_776)] = 1_073_741_824
+    # The text of one task.
+    max_text_bytes: Annotated[int, Meta(ge=1, le=67_108_864)] = 65_536
+    # How long the record of an ended task is kept.
+    retention_s: Retention = 604_800.0
+    # How long an idempotency key is remembered, and how many are.
+    key_retention_s: Retention = 2_592_000.0
+    max_keys: Count = 100_000
+    journal_entries: Count = 50_000
+    dead_entries: Count = 10_000
+    # Output kept of one task: the last so many bytes and entries.
+    output_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 1_048_576
+    output_entries: Count = 2_000
+    # From SIGTERM to SIGKILL when an attempt is ended.
+    grace_s: SecondsOrNone = 10.0
+    # How long a stopping sidecar lets its running work come to an end.
+    drain_s: SecondsOrNone = 30.0
+    # The time limit of an attempt whose task names none.
+    timeout_s: Annotated[float, Meta(ge=0.05, le=2_592_000)] = 3_600.0
+    # How often a task may be handed back unstarted before that counts as a failure.
+    max_handbacks: Annotated[int, Meta(ge=0, le=1_000)] = 5
+    # From one search for stuck orders to the next.
+    sweep_s: Annotated[float, Meta(ge=0.05, le=3_600)] = 5.0
+    # Inbox entries that the scheduler takes in a round.
+    batch: Annotated[int, Meta(ge=1, le=10_000)] = 500
+
+
+class AgentSettings(Struct, frozen=True, kw_only=True):
+    """What one agent is, what it can do and how its sidecar runs it."""
+
+    runner: Annotated[Literal["command", "python"], Meta(description='"command" or "python"')] = "command"
+    # The argv of runner "command"; see `agentcom.settings.command` for its placeholders.
+    command: Annotated[
+        tuple[str, ...],
+        Meta(max_length=1_000, description="a program and its arguments, as an array of texts"),
+    ] = ()
+    # What runner "python" calls.
+    handler: Annotated[
+        str,
+        Meta(
+            pattern=r"^([^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*)?\Z",
+            max_length=500,
+            description='"package.module:function"',
+        ),
+    ] = ""
+    # Tasks it works on at the same time.
+    slots: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    # Levels by skill; a higher one means better at it.
+    skills: Annotated[
+        dict[str, Annotated[float, Meta(ge=0, le=1_000)]],
+        Meta(description="skills with levels from 0 to 1_000"),
+    ] = field(default_factory=dict)
+    # Facts that requirements may name, such as os = "linux".
+    attributes: Annotated[
+        dict[str, str | int | float | bool],
+        Meta(description="names with a text, a number, true or false each"),
+    ] = field(default_factory=dict)
+    # A requirement on tasks in the requirements language; empty accepts every task.
+    accepts: Annotated[str, Meta(max_length=4_096, description="a requirement in at most 4096 characters")] = ""
+    # The agent's context window; 0 means unknown.
+    context_tokens: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    workspace: Path = ""
+    # Variables set for the agent's process, over those it inherits.
+    env: Annotated[
+        dict[str, str], Meta(max_length=1_000, description="names of environment variables with a text each")
+    ] = field(default_factory=dict)
+    # Names of the variables that the agent's process inherits; a secret that isn't named can't leak.
+    env_pass: Annotated[
+        tuple[str, ...], Meta(max_length=1_000, description="an array of names of environment variables")
+    ] = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "USER", "SHELL", "TMPDIR")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All that can be set, merged and checked."""
+
+    # Where Redis is; empty means: find the embedded server.
+    redis: Annotated[str, Meta(max_length=4_096, description="a URL in at most 4096 characters")] = ""
+    pool: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z",
+            description="1 to 40 lower-case letters, digits or hyphens, a letter or digit first",
+        ),
+    ] = "default"
+    # Where this machine keeps its files; empty leaves it to the caller.
+    data_dir: Path = ""
+    policy: Policy = field(default_factory=Policy)
+    agents: dict[str, AgentSettings] = field(default_factory=dict)
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """The settings, and where each came from.
+
+    `sources` maps every dotted key ("policy.beat_s", "agents.oak.slots") to "default", the path of the file,
+    the name of an environment variable or a flag.
+    """
+
+    settings: Settings
+    sources: dict[str, str]

@@ -1,0 +1,107 @@
+"""What a sidecar must not forget when it is killed, on disk at every change. Two folders of small JSON files, each
+replaced atomically, so that a reader finds the old or the new content whole, whenever the writer died:
+
+    runs/ENTRY.json     an agent's process was, or was about to be, started for this order
+    outbox/NUMBER.json  reports, and orders that they settle, on their way to Redis
+
+A file is not forced to the disk: it survives the death of every process, which is what it is for. After a power
+failure the agents are gone too, and Redis still has the orders, so they are reclaimed and fenced.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from agentcom.model.messages import Assign
+from agentcom.processes import ProcessIdentity
+
+T = TypeVar("T")
+
+
+class RunNote(Struct, frozen=True):
+    """An order that was started, with the process that works on it, once there is one."""
+
+    entry: str
+    order: Assign
+    since_at: int
+    process: ProcessIdentity | None = None
+
+
+class OutboxNote(Struct, frozen=True):
+    """A batch on its way to Redis: encoded reports, and the entries of the orders that they settle."""
+
+    number: int
+    settled: list[str]
+    reports: list[Raw]
+
+
+class Journal:
+    """The two folders, under `folder`.
+
+    Raises:
+        OSError: the disk is full, read-only or gone. What was written before is still there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._runs = folder / "runs"
+        self._outbox = folder / "outbox"
+        self._encode = msgspec.json.Encoder().encode
+        self.set_aside: list[Path] = []
+        for place in (self._runs, self._outbox):
+            place.mkdir(parents=True, exist_ok=True)
+        self._number = max((note.number for note in self.unsent()), default=0)
+
+    def started(self, note: RunNote) -> None:
+        """Remember that a process is being, or was, started."""
+        _replace(self._run_path(note.entry), self._encode(note))
+
+    def ended(self, entry: str) -> None:
+        """Nothing runs for this order any more, and what is to be said of it is in the outbox, or is nothing."""
+        self._run_path(entry).unlink(missing_ok=True)
+
+    def queued(self, settled: list[str], reports: list[bytes]) -> OutboxNote:
+        """Remember a batch until Redis has it."""
+        self._number += 1
+        note = OutboxNote(self._number, settled, [Raw(report) for report in reports])
+        _replace(self._outbox / f"{note.number:012d}.json", self._encode(note))
+        return note
+
+    def sent(self, note: OutboxNote) -> None:
+        """Redis has it."""
+        (self._outbox / f"{note.number:012d}.json").unlink(missing_ok=True)
+
+    def runs(self) -> list[RunNote]:
+        """What was started and not ended."""
+        return list(self._read(self._runs, RunNote))
+
+    def unsent(self) -> list[OutboxNote]:
+        """What Redis may not have yet, in the order in which it was queued."""
+        return list(self._read(self._outbox, OutboxNote))
+
+    def _run_path(self, entry: str) -> Path:
+        return self._runs / f"{entry}.json"
+
+    def _read(self, place: Path, kind: type[T]) -> Iterator[T]:
+        for path in sorted(place.glob("*.json")):
+            try:
+                yield msgspec.json.decode(path.read_bytes(), type=kind)
+            except (msgspec.MsgspecError, UnicodeError):
+                aside = path.with_suffix(".corrupt")
+                path.replace(aside)
+                self.set_aside.append(aside)
+
+
+def _replace(path: Path, body: bytes) -> None:
+    fresh = f"{path}.new"
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, body)
+    finally:
+        os.close(handle)
+    os.replace(fresh, path)  # noqa: PTH105 - this runs once per batch of reports

@@ -1,0 +1,262 @@
+"""What a sidecar decides, without I/O: which orders it takes, when it says that one is accepted, how one ended.
+
+It is told what happened and what time it is, and answers with effects, which `agentcom.sidecar.service` performs in
+this order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from agentcom.model.agent import Activity
+from agentcom.model.messages import Accepted, AnyOrder, AnyReport, Assign, Beat, Finished, Stop
+from agentcom.model.task import Outcome
+
+Ending = Literal["", "canceled", "lease_lost", "timeout", "drained"]
+
+
+class Start(Struct, frozen=True):
+    """Wake the agent for this order."""
+
+    entry: str
+    order: Assign
+
+
+class End(Struct, frozen=True):
+    """End what runs for this order, with all of its processes."""
+
+    entry: str
+
+
+class Send(Struct, frozen=True):
+    """Send these reports and settle these orders, in one step; what is settled is held no more."""
+
+    reports: list[AnyReport] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+
+
+class Forget(Struct, frozen=True):
+    """This order is another's now: nothing of it may be reported or settled."""
+
+    entry: str
+
+
+Effect = Start | End | Send | Forget
+
+
+class Held(Struct):
+    """An order that this sidecar works on."""
+
+    entry: str
+    order: Assign
+    since_at: int
+    deadline_at: int
+    alive_at: int = 0
+    reported: bool = False
+    ending: Ending = ""
+    why: str = ""
+
+
+class Machine:
+    """Everything that one sidecar holds.
+
+    Args:
+        agent: its name.
+        incarnation: this start of it.
+        slots: how many tasks it works on at once.
+        accept_report_ms: a task that ends sooner after its first sign of life is not reported accepted.
+    """
+
+    def __init__(self, agent: str, incarnation: str, slots: int, accept_report_ms: int) -> None:
+        self._agent = agent
+        self._incarnation = incarnation
+        self._slots = slots
+        self._accept_report_ms = accept_report_ms
+        self._held: dict[str, Held] = {}
+        self._entry_of: dict[str, str] = {}
+        self._acceptances: deque[tuple[int, str]] = deque()
+        self._beats = 0
+        self.draining = False
+
+    # --------------------------------------------------------------- orders
+
+    def ordered(self, entry: str, order: AnyOrder | str, now: int) -> list[Effect]:
+        """An order arrived; a text says what is wrong with one that cannot be read."""
+        if isinstance(order, Assign):
+            return self._assigned(entry, order, now)
+        if isinstance(order, Stop):
+            return self._stopped(entry, order, now)
+        return [Send(settled=[entry])]
+
+    def _assigned(self, entry: str, order: Assign, now: int) -> list[Effect]:
+        if entry in self._held:
+            return []
+        refusal = self._reason_to_hand_back(order)
+        if refusal:
+            outcome = Outcome("handed_back", "handed_back", refusal)
+            return [Send([self._finished(order, outcome, 0, now)], [entry])]
+        deadline_at = now + int(order.timeout_s * 1000)
+        self._held[entry] = Held(entry, order, now, deadline_at)
+        self._entry_of[order.token] = entry
+        return [Start(entry, order)]
+
+    def _reason_to_hand_back(self, order: Assign) -> str:
+        if order.incarnation != self._incarnation:
+            return "it was meant for an earlier start of this sidecar"
+        if self.draining:
+            return "this sidecar is stopping"
+        if len(self._held) >= self._slots:
+            return "no free slot"
+        return "" if order.token not in self._entry_of else "it is being worked on already"
+
+    def _stopped(self, entry: str, order: Stop, now: int) -> list[Effect]:
+        held = self._held.get(self._entry_of.get(order.token, ""))
+        if held is not None:
+            settle = Send(settled=[entry])
+            return [settle, *self._end(held, "canceled", order.why)]
+        outcome = Outcome("lost", "lost", "this sidecar does not have it")
+        return [Send([self._finished(order, outcome, 0, now)], [entry])]
+
+    # ----------------------------------------------------------------- runs
+
+    def alive(self, entry: str, now: int) -> None:
+        """The agent itself showed its first sign of life."""
+        held = self._held.get(entry)
+        if held is not None and not held.alive_at:
+            held.alive_at = now
+            self._acceptances.append((now + self._accept_report_ms, entry))
+
+    def ended(self, entry: str, outcome: Outcome, now: int) -> list[Effect]:
+        """What ran for this order is gone, with all of its processes."""
+        held = self._held.pop(entry, None)
+        if held is None:
+            return []
+        del self._entry_of[held.order.token]
+        if held.ending == "lease_lost":
+            return [Forget(entry)]
+        final = _final_outcome(held, outcome)
+        return [Send([self._finished(held.order, final, held.since_at, now)], [entry])]
+
+    def left_behind(self, entry: str, order: Assign, outcome: Outcome, now: int) -> list[Effect]:
+        """What an earlier start of this sidecar held, and what became of it."""
+        return [Send([self._finished(order, outcome, 0, now)], [entry])]
+
+    def leases_lost(self, entries: Iterable[str]) -> list[Effect]:
+        """These orders are not this sidecar's any more: it was thought dead, and somebody else has them."""
+        effects: list[Effect] = []
+        for entry in entries:
+            held = self._held.get(entry)
+            if held is not None:
+                effects += self._end(held, "lease_lost", "the order was reclaimed")
+        return effects
+
+    def drain(self) -> None:
+        """Take no more orders: what arrives from now on is handed back."""
+        self.draining = True
+
+    def give_back(self) -> list[Effect]:
+        """End what still runs, to hand it back unharmed."""
+        return [
+            effect for held in self._held.values() for effect in self._end(held, "drained", "this sidecar is stopping")
+        ]
+
+    def tick(self, now: int) -> list[Effect]:
+        """What is due: acceptances to report, attempts over their time limit."""
+        effects: list[Effect] = []
+        reports: list[AnyReport] = []
+        while self._acceptances and self._acceptances[0][0] <= now:
+            _, entry = self._acceptances.popleft()
+            held = self._held.get(entry)
+            if held is not None and not held.reported and not held.ending:
+                held.reported = True
+                reports.append(self._accepted(held))
+        if reports:
+            effects.append(Send(reports))
+        for held in self._held.values():
+            if now >= held.deadline_at and not held.ending:
+                effects += self._end(held, "timeout", f"not done within {held.order.timeout_s:g} s")
+        return effects
+
+    def wake_at(self) -> int | None:
+        """When `tick` is next needed for an acceptance; time limits are looked at with every tick."""
+        return self._acceptances[0][0] if self._acceptances else None
+
+    def _end(self, held: Held, ending: Ending, why: str) -> list[Effect]:
+        if held.ending:
+            if ending == "lease_lost":
+                held.ending = ending
+            return []
+        held.ending = ending
+        held.why = why
+        return [End(held.entry)]
+
+    # ---------------------------------------------------------------- looks
+
+    @property
+    def held(self) -> Sequence[str]:
+        """Entries of the orders that it works on."""
+        return list(self._held)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more orders it would take."""
+        return 0 if self.draining else self._slots - len(self._held)
+
+    def beat(self, now: int, unsent: int) -> Beat:
+        """A sign of life that says what is really going on here."""
+        self._beats += 1
+        return Beat(
+            agent=self._agent,
+            incarnation=self._incarnation,
+            count=self._beats,
+            at=now,
+            state=self._activity(),
+            running={held.order.token: held.order.task for held in self._held.values()},
+            unsent=unsent,
+        )
+
+    def _activity(self) -> Activity:
+        if not self._held:
+            return "idle"
+        return "working" if any(held.alive_at for held in self._held.values()) else "assigned"
+
+    def _accepted(self, held: Held) -> Accepted:
+        order = held.order
+        return Accepted(
+            agent=self._agent,
+            incarnation=self._incarnation,
+            task=order.task,
+            token=order.token,
+            at=held.alive_at,
+        )
+
+    def _finished(self, order: Assign | Stop, outcome: Outcome, started_at: int, now: int) -> Finished:
+        return Finished(
+            agent=self._agent,
+            incarnation=self._incarnation,
+            task=order.task,
+            token=order.token,
+            outcome=outcome,
+            started_at=started_at,
+            ended_at=now,
+        )
+
+
+def _final_outcome(held: Held, outcome: Outcome) -> Outcome:
+    """The outcome as the reason for its end makes it: a process that was ended did not fail by itself."""
+    match held.ending:
+        case "canceled":
+            return msgspec.structs.replace(outcome, result="canceled", reason="canceled", detail=held.why)
+        case "drained":
+            if outcome.result == "completed":
+                return outcome
+            return msgspec.structs.replace(outcome, result="handed_back", reason="handed_back", detail=held.why)
+        case "timeout":
+            return msgspec.structs.replace(outcome, result="failed", reason="timeout", detail=held.why)
+        case _:
+            return outcome

@@ -1,0 +1,39 @@
+"""What agents print, on its way to the kept tails of their tasks. Bounded: of too much, the newest is kept."""
+
+from __future__ import annotations
+
+from agentcom.broker.sidecar_store import Output
+from agentcom.settings import Policy
+
+
+class OutputBuffer:
+    """Collects what was printed since the last flush, of all attempts."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._limit = policy.output_bytes
+        self._piece = max(1, policy.output_bytes // policy.output_entries)
+        self._printed: dict[tuple[str, int], bytearray] = {}
+
+    def add(self, task: str, attempt: int, body: bytes) -> None:
+        """An agent printed this."""
+        kept = self._printed.setdefault((task, attempt), bytearray())
+        kept += body
+        if len(kept) > self._limit:
+            del kept[: -self._limit]
+
+    def take(self, now: int) -> list[Output]:
+        """All that was collected, in pieces of a bounded size."""
+        taken, self._printed = self._printed, {}
+        return [
+            Output(task, attempt, now, bytes(body[first : first + self._piece]))
+            for (task, attempt), body in taken.items()
+            for first in range(0, len(body), self._piece)
+        ]
+
+    def put_back(self, pieces: list[Output]) -> None:
+        """What could not be sent waits for the next flush, before what was printed since."""
+        newer, self._printed = self._printed, {}
+        for piece in pieces:
+            self.add(piece.task, piece.attempt, piece.body)
+        for (task, attempt), body in newer.items():
+            self.add(task, attempt, bytes(body))

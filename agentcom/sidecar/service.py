@@ -1,0 +1,297 @@
+"""The sidecar as a program: it performs what `Machine` decides, with a runner, a local journal and Redis.
+
+Five loops share one machine: reading orders, sending the outbox, ticking, beating, and passing output on. None of them
+stops what runs because Redis is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+from redis.exceptions import ResponseError
+
+from agentcom.broker.connection import AWAY, BLOCK_MAX_S, Connections, backoff_s, until_back
+from agentcom.broker.sidecar_store import SidecarStore
+from agentcom.clock import steady_clock
+from agentcom.model.agent import Card
+from agentcom.model.codec import decode_order, encode, read_spec
+from agentcom.model.messages import Assign, Goodbye, Hello
+from agentcom.model.task import Outcome
+from agentcom.processes import ProcessIdentity
+from agentcom.settings import Policy
+from agentcom.sidecar.journal import Journal, RunNote
+from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.outbox import Outbox
+from agentcom.sidecar.output import OutputBuffer
+from agentcom.sidecar.recovery import recover
+from agentcom.sidecar.runners.base import Job, Runner
+
+log = logging.getLogger("agentcom.sidecar")
+
+TICK_MAX_S = 1.0
+OUTPUT_FLUSH_S = 0.25
+SPARE_READ = 8
+"""Orders read beyond the free slots: to cancel something is never kept waiting by full slots."""
+
+
+class SidecarService:
+    """One agent's sidecar.
+
+    Args:
+        connections: to Redis.
+        pool: name of the pool.
+        name: of the agent.
+        card: what it says of itself; its `beat_s` is set here.
+        runner: wakes the agent.
+        folder: its own folder on this machine.
+        policy: the pool's.
+    """
+
+    def __init__(
+        self, connections: Connections, pool: str, name: str, card: Card, runner: Runner, folder: Path, policy: Policy
+    ) -> None:
+        self._clock = steady_clock()
+        self._name = name
+        self._incarnation = f"sc-{self._clock():013d}-{os.getpid()}-{os.urandom(2).hex()}"
+        self._card = card
+        self._runner = runner
+        self._policy = policy
+        self._beat_s = beat_interval_s(name, policy)
+        self._store = SidecarStore(connections, pool, name, self._incarnation, policy)
+        self._journal = Journal(folder / "journal")
+        self._outbox = Outbox(self._store, self._journal, self._say_away)
+        self._output = OutputBuffer(policy)
+        self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
+        self._runs: dict[str, anyio.CancelScope] = {}
+        self._group: TaskGroup
+        self._tick_wanted = anyio.Event()
+        self._stopping = anyio.Event()
+        self._all_ended = anyio.Event()
+        self._connected = False
+
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is called, then bring what runs to an end, and say goodbye.
+
+        Raises:
+            CredentialsRefused: Redis does not accept this user; retrying cannot help.
+        """
+        await until_back(self._recover, self._say_away)
+        on_ready()
+        async with anyio.create_task_group() as loops:
+            for loop in (self._outbox.run, self._beat, self._tick, self._pass_output_on):
+                loops.start_soon(loop)
+            async with anyio.create_task_group() as self._group:
+                self._group.start_soon(self._read)
+                await self._stopping.wait()
+                await self._drain()
+                self._group.cancel_scope.cancel()
+            await self._say_goodbye()
+            loops.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Take no more work and come to an end in good order."""
+        self._stopping.set()
+
+    # ------------------------------------------------------- start and stop
+
+    async def _recover(self) -> None:
+        await self._store.open()
+        effects = await recover(self._store, self._journal, self._machine, self._runner, self._clock)
+        for path in self._journal.set_aside:
+            log.warning("a file of the journal could not be read and was set aside: %s", path)
+        for note in self._journal.unsent():
+            self._outbox.resume(note)
+        self._perform(effects)
+        self._perform([Send([self._hello()])])
+        self._connected = True
+
+    async def _drain(self) -> None:
+        """Let what runs end within `drain_s`, then hand it back; what arrives meanwhile is handed back at once."""
+        self._machine.drain()
+        self._note_if_all_ended()
+        with anyio.move_on_after(self._policy.drain_s):
+            await self._all_ended.wait()
+        self._perform(self._machine.give_back())
+        await self._all_ended.wait()
+
+    async def _say_goodbye(self) -> None:
+        self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
+        with anyio.move_on_after(self._policy.drain_s):
+            await self._outbox.empty()
+            await self._flush_output()
+
+    # --------------------------------------------------------------- orders
+
+    async def _read(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                if not self._connected:
+                    await self._reconnect()
+                count = max(0, self._machine.free_slots) + SPARE_READ
+                entries = await self._store.read(count, int(BLOCK_MAX_S * 1000))
+                attempt = 0
+            except AWAY as error:
+                self._say_away(error)
+                self._connected = False
+                await anyio.sleep(backoff_s(attempt))
+                attempt += 1
+                continue
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                log.warning("the stream of orders was made anew")
+                self._connected = False
+                continue
+            for entry in entries:
+                self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
+
+    async def _reconnect(self) -> None:
+        """After Redis was away: an order may be pending of whose delivery the reply was lost."""
+        await self._store.open()
+        await self._look_for_unknown()
+        self._perform([Send([self._hello()])])
+        self._connected = True
+
+    async def _look_for_unknown(self) -> None:
+        pending = await self._store.pending()
+        unknown = [entry for entry in pending if not self._knows(entry)]
+        for entry in await self._store.entries(unknown):
+            if not self._knows(entry.id):
+                self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
+
+    def _knows(self, entry: str) -> bool:
+        return entry in self._runs or entry in self._outbox.settling
+
+    # -------------------------------------------------------------- effects
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start():
+                    self._start(effect.entry, effect.order)
+                case End():
+                    self._runs[effect.entry].cancel()
+                case Send():
+                    self._outbox.put([encode(report) for report in effect.reports], effect.settled)
+                case Forget():
+                    self._journal.ended(effect.entry)
+
+    def _start(self, entry: str, order: Assign) -> None:
+        scope = self._runs[entry] = anyio.CancelScope()
+        self._group.start_soon(self._run, entry, order, scope)
+        self._tick_wanted.set()
+
+    async def _run(self, entry: str, order: Assign, scope: anyio.CancelScope) -> None:
+        outcome = Outcome("failed", "lost", "it was ended before it had an outcome")
+        try:
+            if not self._runner.in_process:
+                self._journal.started(RunNote(entry, order, self._clock()))
+            job = self._job(entry, order)
+            with scope:
+                outcome = await self._runner.run(job)
+        except OSError as error:
+            outcome = Outcome("failed", "wake_failed", f"the sidecar's disk refuses: {error}")
+        del self._runs[entry]
+        self._perform(self._machine.ended(entry, outcome, self._clock()))
+        self._note_if_all_ended()
+
+    def _job(self, entry: str, order: Assign) -> Job:
+        def alive() -> None:
+            self._machine.alive(entry, self._clock())
+
+        def spawned(process: ProcessIdentity) -> None:
+            self._journal.started(RunNote(entry, order, self._clock(), process))
+
+        def printed(body: bytes) -> None:
+            self._output.add(order.task, order.attempt, body)
+
+        return Job(entry, read_spec(order.spec), order.attempt, order.token, alive, spawned, printed)
+
+    def _note_if_all_ended(self) -> None:
+        if self._machine.draining and not self._machine.held:
+            self._all_ended.set()
+
+    # ---------------------------------------------------------------- loops
+
+    async def _tick(self) -> None:
+        """Report acceptances when they are due, and end what runs over its time limit."""
+        while True:
+            due_at = self._machine.wake_at()
+            if due_at is None and not self._machine.held:
+                await self._tick_wanted.wait()
+                self._tick_wanted = anyio.Event()
+                continue
+            wait_s = TICK_MAX_S if due_at is None else min(TICK_MAX_S, max(0, due_at - self._clock()) / 1000)
+            await anyio.sleep(wait_s)
+            self._perform(self._machine.tick(self._clock()))
+
+    async def _beat(self) -> None:
+        """Renew what really runs and say so. A beat that cannot be sent is not made up for: the next one says all."""
+        while True:
+            try:
+                await self._store.beat(self._machine.beat(self._clock(), self._outbox.unsent), self._beat_s)
+                lost = await self._store.renew(self._machine.held)
+                self._perform(self._machine.leases_lost(lost))
+                await self._look_for_unknown()
+            except (*AWAY, ResponseError) as error:
+                self._say_away(error)
+            await anyio.sleep(self._beat_s)
+
+    async def _pass_output_on(self) -> None:
+        while True:
+            await anyio.sleep(OUTPUT_FLUSH_S)
+            await self._flush_output()
+
+    async def _flush_output(self) -> None:
+        pieces = self._output.take(self._clock())
+        if not pieces:
+            return
+        try:
+            await self._store.output(pieces)
+        except (*AWAY, ResponseError) as error:
+            self._say_away(error)
+            self._output.put_back(pieces)
+
+    # --------------------------------------------------------------- saying
+
+    def _hello(self) -> Hello:
+        return Hello(agent=self._name, incarnation=self._incarnation, card=self._card)
+
+    def _say_away(self, error: Exception) -> None:
+        log.warning("Redis is away: %s", error)
+
+
+def beat_interval_s(name: str, policy: Policy) -> float:
+    """How often this agent beats: the policy's interval plus an offset from its name, so that beats spread out."""
+    return policy.beat_s + policy.beat_offset_s * (zlib.crc32(name.encode()) % 1_000) / 1_000
+
+
+def card_of(
+    attributes: dict[str, str | int | float | bool],
+    *,
+    slots: int,
+    accepts: str,
+    context_tokens: int,
+    runner: str,
+    beat_s: float,
+    version: str,
+) -> Card:
+    """The card of an agent on this machine."""
+    return Card(
+        attributes=attributes,
+        slots=slots,
+        accepts=accepts,
+        context_tokens=context_tokens,
+        runner=runner,
+        beat_s=beat_s,
+        host=socket.gethostname(),
+        version=version,
+    )
