@@ -43,7 +43,7 @@ _ORDERINGS: Final = frozenset({"<", "<=", ">", ">="})
 _OTHER_LANGUAGES: Final = {"=": "'=='", "&": "'and'", "|": "'or'", "!": "'not'", ";": "','"}
 
 
-class InvalidRequirement(ValueError):  # noqa: N818 - a verdict on a text, named like the others in errors
+class InvalidRequirement(ValueError):
     """The text is no requirement. The message is one line: the position, from 0, and what was expected."""
 
     def __init__(self, position: int, expected: str) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import anyio
 
-from agentcom.broker.connection import BLOCK_MAX_S, Connections, until_back
 from agentcom.broker.commit import Fence
+from agentcom.broker.connection import BLOCK_MAX_S, Connections, until_back
 from agentcom.broker.scheduler_store import Head, SchedulerStore
 from agentcom.broker.streams import Entry
 from agentcom.clock import steady_clock

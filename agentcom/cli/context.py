@@ -1,0 +1,123 @@
+"""What every command starts from: the settings in force, and a way to run async code and end with the right code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import anyio
+import typer
+
+from agentcom.client import Client
+from agentcom.errors import AgentComError, ConfigurationError
+from agentcom.locate import data_dir_of, redis_url
+from agentcom.settings import Loaded, Settings, load
+
+T = TypeVar("T")
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CRITICAL = 3
+EXIT_NOBODY = 4
+EXIT_CONFIGURATION = 78
+
+CONFIG_NAME = "agentcom.toml"
+
+
+class Context:
+    """The settings of this call, read when they are first needed: `--help` needs none."""
+
+    def __init__(self, config: Path | None, overrides: Mapping[str, object]) -> None:
+        self._config = config
+        self._overrides = dict(overrides)
+        self._loaded: Loaded | None = None
+
+    @property
+    def loaded(self) -> Loaded:
+        """The settings, with where each came from."""
+        if self._loaded is None:
+            self._loaded = load(self._file(), os.environ, self._overrides)
+        return self._loaded
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.loaded.settings
+
+    @property
+    def data_dir(self) -> Path:
+        """Where this machine keeps the pool's files."""
+        return data_dir_of(self.settings, os.environ)
+
+    @property
+    def url(self) -> str:
+        """The Redis to talk to."""
+        return redis_url(self.settings, os.environ)
+
+    @property
+    def config_path(self) -> Path | None:
+        """The settings file in force, if there is one."""
+        if self._config is not None:
+            return self._config
+        named_file = os.environ.get("AGENTCOM_CONFIG")
+        if named_file:
+            return Path(named_file)
+        here = Path.cwd()
+        return next(
+            (folder / CONFIG_NAME for folder in (here, *here.parents) if (folder / CONFIG_NAME).is_file()), None
+        )
+
+    def _file(self) -> tuple[str, str] | None:
+        path = self.config_path
+        if path is None:
+            return None
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"the settings file {path} cannot be read: {error}") from error
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A connected client of the pool."""
+        async with Client(self.url, self.settings.pool) as client:
+            yield client
+
+
+def context_of(ctx: typer.Context) -> Context:
+    """The context that the main callback made."""
+    context: Context = ctx.find_root().obj
+    return context
+
+
+def run(action: Callable[[], Awaitable[T]]) -> T:
+    """Run async code to its end. Of a group of errors, the one that says what to do is raised."""
+
+    async def whole() -> T:
+        return await action()
+
+    try:
+        return anyio.run(whole)
+    except BaseExceptionGroup as group:
+        raise telling(group) from group
+
+
+def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of a group of errors, the one that a person is to be told: ours first, then any."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending += error.exceptions
+        else:
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, AgentComError)), flat[0])
+
+
+def end(code: int) -> NoReturn:
+    """End the command with an exit code."""
+    raise typer.Exit(code)

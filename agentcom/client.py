@@ -1,0 +1,303 @@
+"""The Python API for those who have work done: submit, wait, watch, cancel.
+
+import agentcom
+
+async with agentcom.Client() as pool:
+    task = await pool.submit("make the tests pass", requires="python >= 2")
+    outcome = await task.wait()
+    print(outcome.result, outcome.summary)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import msgspec
+from msgspec import Raw
+
+from agentcom.broker.client_store import ClientStore
+from agentcom.broker.connection import Connections, check_server, named, until_back
+from agentcom.errors import Refused, UsageError
+from agentcom.ids import IdMaker
+from agentcom.listening import Listener
+from agentcom.locate import redis_url
+from agentcom.model.agent import AgentRecord
+from agentcom.model.codec import encode
+from agentcom.model.lifecycle import ENDED
+from agentcom.model.messages import MAX_TASKS_PER_SUBMIT, Cancel, Line, Refusal, Retry, Submit
+from agentcom.model.task import Outcome, ReadRecord, TaskSpec
+from agentcom.settings import load
+
+CONFIRM_S = 5.0
+"""How long `submit` waits for a scheduler to take a task on, or refuse it. Without one, the task waits in the inbox."""
+
+RECHECK_S = 15.0
+"""A waiter looks at its task's record this often even if nothing was heard: the journal is capped."""
+
+REQUESTS_PER_TRIP = 50
+
+
+class TaskHandle:
+    """A submitted task.
+
+    Attributes:
+        id: its full id.
+        admitted: whether a scheduler was seen to take it on; false if none answered in time.
+        existing: whether this very task had been submitted before, with the same idempotency key.
+    """
+
+    def __init__(self, client: Client, task: str, *, admitted: bool, existing: bool = False) -> None:
+        self._client = client
+        self.id = task
+        self.admitted = admitted
+        self.existing = existing
+
+    async def record(self) -> ReadRecord | None:
+        """What the pool knows of it now; None before a scheduler has read its submission."""
+        return await self._client.record(self.id)
+
+    async def wait(self, timeout_s: float | None = None) -> Outcome:
+        """Wait until it ended, however it ended. A failed task is an outcome, not an exception.
+
+        Args:
+            timeout_s: give up after so many seconds; None waits for ever.
+
+        Raises:
+            TimeoutError: it has not ended in time. It goes on all the same.
+        """
+        return await self._client.wait(self.id, timeout_s)
+
+    async def cancel(self, why: str = "") -> None:
+        """End it, also while it runs.
+
+        Raises:
+            Refused: it has ended already.
+        """
+        await self._client.cancel(self.id, why)
+
+    async def retry(self) -> None:
+        """Send it back after it failed or was canceled, with all its attempts before it again.
+
+        Raises:
+            Refused: it has neither failed nor been canceled.
+        """
+        await self._client.retry(self.id)
+
+
+class Client:
+    """A connection to a pool, for use with `async with`.
+
+    Args:
+        url: of Redis, such as `redis://host:6379/0` or `unix:///path`. None: what AGENTCOM_REDIS names, else the
+            server that `agentcom up` runs on this machine.
+        pool: the pool's name; None: what AGENTCOM_POOL names, else `default`.
+
+    Raises:
+        ServerUnavailable: no server was found, or it cannot be reached.
+        CredentialsRefused: the server refuses the user or password.
+    """
+
+    def __init__(self, url: str | None = None, pool: str | None = None) -> None:
+        environ = {key: value for key, value in os.environ.items() if key in ("AGENTCOM_REDIS", "AGENTCOM_POOL")}
+        settings = load(None, environ, {"redis": url, "pool": pool}).settings
+        self.url = redis_url(settings, os.environ)
+        self.pool = settings.pool
+        self._ids = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        connections = Connections(self.url)
+        self.store = ClientStore(connections, self.pool)
+        self._listener = Listener(self.store)
+        try:
+            await check_server(connections.commands, self.url)
+            group = await self._stack.enter_async_context(anyio.create_task_group())
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connections.close()
+            raise
+        self._stack.push_async_callback(connections.close)
+        self._stack.callback(group.cancel_scope.cancel)
+        self._group = group
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._stack.__aexit__(kind, error, trace)
+
+    # -------------------------------------------------------------- asking
+
+    async def submit(self, text: str, *, confirm_s: float = CONFIRM_S, **spec: Any) -> TaskHandle:
+        """Have a task done.
+
+        Args:
+            text: what is to be done.
+            confirm_s: how long to wait for a scheduler to take it on, in seconds; 0 does not wait.
+            spec: any other field of `agentcom.TaskSpec`, such as `requires="python >= 2"` or `priority="urgent"`.
+
+        Raises:
+            Refused: the scheduler does not take it on, with the reason.
+            UsageError: there is no such field, or a value is of the wrong type.
+            ServerUnavailable: Redis is away.
+        """
+        handles = await self.submit_many([{"text": text, **spec}], confirm_s=confirm_s)
+        return handles[0]
+
+    async def submit_many(
+        self, specs: Iterable[Mapping[str, Any] | TaskSpec], *, confirm_s: float = CONFIRM_S
+    ) -> list[TaskHandle]:
+        """Have many tasks done; a task may name an earlier one, or a later one of the same 100, in `after`.
+
+        Raises:
+            Refused: some were not taken on; those before and after them were. It names each with its reason.
+        """
+        outcomes = await self.submit_each(specs, confirm_s=confirm_s)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+        if refused:
+            raise Refused("; ".join(f"{refusal.task}: {refusal.reason}" for refusal in refused))
+        return [outcome for outcome in outcomes if isinstance(outcome, TaskHandle)]
+
+    async def submit_each(
+        self, specs: Iterable[Mapping[str, Any] | TaskSpec], *, confirm_s: float = CONFIRM_S
+    ) -> list[TaskHandle | Refusal]:
+        """Like `submit_many`, with a refusal as a value in the place of the task that it is about."""
+        made = [self._spec(spec) for spec in specs]
+        parts = [made[first : first + MAX_TASKS_PER_SUBMIT] for first in range(0, len(made), MAX_TASKS_PER_SUBMIT)]
+        if confirm_s > 0 and made:
+            self._listen()
+            await self._listener.ready()
+        requests = [Submit(tasks=[Raw(encode(spec)) for spec in part]) for part in parts]
+        entries: list[str] = []
+        for first in range(0, len(requests), REQUESTS_PER_TRIP):
+            entries += await self._request(requests[first : first + REQUESTS_PER_TRIP])
+        answers: list[TaskHandle | Refusal] = []
+        deadline = anyio.current_time() + confirm_s
+        for part, entry in zip(parts, entries, strict=True):
+            answers += await self._confirm(part, entry, deadline)
+        return answers
+
+    async def cancel(self, task: str, why: str = "") -> None:
+        """End a task, also while it runs.
+
+        Raises:
+            Refused: there is no such task, or it has ended.
+        """
+        await self._ask(Cancel(task=task, why=why))
+
+    async def retry(self, task: str) -> None:
+        """Send a failed or canceled task back.
+
+        Raises:
+            Refused: there is no such task, or it has neither failed nor been canceled.
+        """
+        await self._ask(Retry(task=task))
+
+    # ------------------------------------------------------------- looking
+
+    async def record(self, task: str) -> ReadRecord | None:
+        """What the pool knows of a task."""
+        return (await self.store.records([task])).get(task)
+
+    async def agents(self) -> list[AgentRecord]:
+        """The agents that the pool knows."""
+        return await self.store.agents()
+
+    async def wait(self, task: str, timeout_s: float | None = None) -> Outcome:
+        """Wait until a task ended. See `TaskHandle.wait`."""
+        self._listen()
+        with anyio.fail_after(timeout_s), self._listener.hear(task) as heard:
+            while True:
+                record = await until_back(lambda: self.record(task), lambda _: None)
+                if record is not None and record.state in ENDED:
+                    return outcome_of(record)
+                with anyio.move_on_after(RECHECK_S):
+                    await heard.wait()
+
+    async def watch(self, tasks: Sequence[str] | None = None) -> AsyncIterator[Line]:
+        """Lines of the journal as they are written, of these tasks or of all; for ever."""
+        wanted = None if tasks is None else set(tasks)
+        since = await self.store.journal_end()
+        while True:
+            for entry, lines in await until_back(lambda: self.store.journal(since, 5_000), lambda _: None):  # noqa: B023
+                since = entry
+                for line in lines:
+                    if wanted is None or line.task in wanted:
+                        yield line
+
+    # ------------------------------------------------------------- private
+
+    def _listen(self) -> None:
+        if not self._listener.started:
+            self._listener.started = True
+            self._group.start_soon(self._listener.run)
+
+    def _spec(self, given: Mapping[str, Any] | TaskSpec) -> TaskSpec:
+        try:
+            spec = given if isinstance(given, TaskSpec) else msgspec.convert(dict(given), TaskSpec)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"a task cannot be made of this: {error}") from error
+        return spec if spec.id else msgspec.structs.replace(spec, id=self._ids.make())
+
+    async def _request(self, requests: Sequence[Submit | Cancel | Retry]) -> list[str]:
+        """Send requests. Sending them again after a lost reply is harmless: tasks carry their ids."""
+        try:
+            return await self.store.request(requests)
+        except Exception as error:
+            raise named(error, self.url) from error
+
+    async def _confirm(self, specs: Sequence[TaskSpec], entry: str, deadline: float) -> list[TaskHandle | Refusal]:
+        waited = await self._until_read(entry, deadline)
+        refusals = (await self.store.refusals(entry) or []) if waited else []
+        by_task = {refusal.task: refusal for refusal in refusals}
+        unnamed = [refusal for refusal in refusals if not refusal.task]
+        return [
+            self._answer(spec, by_task.get(spec.id) or next(iter(unnamed), None), admitted=waited) for spec in specs
+        ]
+
+    def _answer(self, spec: TaskSpec, refusal: Refusal | None, *, admitted: bool) -> TaskHandle | Refusal:
+        if refusal is None:
+            return TaskHandle(self, spec.id, admitted=admitted)
+        if refusal.existing:
+            return TaskHandle(self, refusal.existing, admitted=True, existing=True)
+        return refusal
+
+    async def _ask(self, request: Cancel | Retry) -> None:
+        self._listen()
+        await self._listener.ready()
+        (entry,) = await self._request([request])
+        if await self._until_read(entry, anyio.current_time() + CONFIRM_S):
+            refusals = await self.store.refusals(entry)
+            if refusals:
+                raise Refused(refusals[0].reason)
+
+    async def _until_read(self, entry: str, deadline: float) -> bool:
+        """Wait until the scheduler has taken an inbox entry into account; false if none does in time.
+
+        Whatever it commits leads to a line in the journal, at which it is worth looking again.
+        """
+        while anyio.current_time() < deadline:
+            with self._listener.hear_any() as heard:
+                if await self.store.taken_into_account(entry):
+                    return True
+                with anyio.move_on_after(min(0.5, deadline - anyio.current_time())):
+                    await heard.wait()
+        return False
+
+
+def outcome_of(record: ReadRecord) -> Outcome:
+    """How an ended task ended: its accepted outcome, or one that says why it has none."""
+    if record.outcome is not None:
+        return record.outcome
+    last = record.attempts[-1].outcome if record.attempts else None
+    if record.state == "failed" and last is not None and last.reason == record.reason:
+        return msgspec.structs.replace(last, result="failed")
+    return Outcome("canceled" if record.state == "canceled" else "failed", record.reason, record.detail)

@@ -1,0 +1,39 @@
+"""An agent's own folder on this machine: one sidecar at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agentcom.errors import ConfigurationError
+
+
+@contextmanager
+def agent_folder(data_dir: Path, agent: str) -> Iterator[Path]:
+    """The folder, made if missing, and locked for as long as the context lasts.
+
+    Raises:
+        ConfigurationError: another sidecar of this agent runs on this machine, or the folder cannot be made.
+    """
+    folder = data_dir / "agents" / agent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"the agent's folder {folder} cannot be used: {error}", "Set data_dir") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 40, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        problem = f"another sidecar of agent {agent!r} runs on this machine (process {holder or 'unknown'})"
+        raise ConfigurationError(problem, "Stop it first, or give this one another name") from None
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield folder
+    finally:
+        os.close(lock)
