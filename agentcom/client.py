@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,21 +72,21 @@ class TaskHandle:
         """
         return await self._client.wait(self.id, timeout_s)
 
-    async def cancel(self, why: str = "") -> None:
-        """End it, also while it runs.
+    async def cancel(self, why: str = "") -> bool:
+        """End it, also while it runs. See `Client.cancel`.
 
         Raises:
             Refused: it has ended already.
         """
-        await self._client.cancel(self.id, why)
+        return await self._client.cancel(self.id, why)
 
-    async def retry(self) -> None:
-        """Send it back after it failed or was canceled, with all its attempts before it again.
+    async def retry(self) -> bool:
+        """Send it back after it failed or was canceled, with all its attempts before it again. See `Client.retry`.
 
         Raises:
             Refused: it has neither failed nor been canceled.
         """
-        await self._client.retry(self.id)
+        return await self._client.retry(self.id)
 
 
 class Client:
@@ -109,30 +108,37 @@ class Client:
         self.url = redis_url(settings, os.environ)
         self.pool = settings.pool
         self._ids = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom)
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        connections = Connections(self.url)
-        self.store = ClientStore(connections, self.pool)
+        self._connections = Connections(self.url)
+        self.store = ClientStore(self._connections, self.pool)
         self._listener = Listener(self.store)
         try:
-            await check_server(connections.commands, self.url)
-            group = await self._stack.enter_async_context(anyio.create_task_group())
+            await check_server(self._connections.commands, self.url)
+            self._group = await anyio.create_task_group().__aenter__()
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await connections.close()
+            await self._close()
             raise
-        self._stack.push_async_callback(connections.close)
-        self._stack.callback(group.cancel_scope.cancel)
-        self._group = group
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._group.cancel_scope.cancel()
+    ) -> bool | None:
+        """Stop listening and disconnect. An error of the body goes on as it is, not as one of a group."""
+        try:
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                return await self._group.__aexit__(kind, error, trace)
+            self._group.cancel_scope.cancel()
+            await self._group.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            await self._close()
+        return None
+
+    async def _close(self) -> None:
         with anyio.CancelScope(shield=True):
-            await self._stack.__aexit__(kind, error, trace)
+            await self._connections.close()
 
     # -------------------------------------------------------------- asking
 
@@ -185,21 +191,21 @@ class Client:
             answers += await self._confirm(part, entry, deadline)
         return answers
 
-    async def cancel(self, task: str, why: str = "") -> None:
-        """End a task, also while it runs.
+    async def cancel(self, task: str, why: str = "") -> bool:
+        """End a task, also while it runs. False if no scheduler took the request in time: it waits in the inbox.
 
         Raises:
             Refused: there is no such task, or it has ended.
         """
-        await self._ask(Cancel(task=task, why=why))
+        return await self._ask(Cancel(task=task, why=why))
 
-    async def retry(self, task: str) -> None:
-        """Send a failed or canceled task back.
+    async def retry(self, task: str) -> bool:
+        """Send a failed or canceled task back. False if no scheduler took the request in time: it waits in the inbox.
 
         Raises:
             Refused: there is no such task, or it has neither failed nor been canceled.
         """
-        await self._ask(Retry(task=task))
+        return await self._ask(Retry(task=task))
 
     # ------------------------------------------------------------- looking
 
@@ -270,14 +276,16 @@ class Client:
             return TaskHandle(self, refusal.existing, admitted=True, existing=True)
         return refusal
 
-    async def _ask(self, request: Cancel | Retry) -> None:
+    async def _ask(self, request: Cancel | Retry) -> bool:
         self._listen()
         await self._listener.ready()
         (entry,) = await self._request([request])
-        if await self._until_read(entry, anyio.current_time() + CONFIRM_S):
-            refusals = await self.store.refusals(entry)
-            if refusals:
-                raise Refused(refusals[0].reason)
+        if not await self._until_read(entry, anyio.current_time() + CONFIRM_S):
+            return False
+        refusals = await self.store.refusals(entry)
+        if refusals:
+            raise Refused(refusals[0].reason)
+        return True
 
     async def _until_read(self, entry: str, deadline: float) -> bool:
         """Wait until the scheduler has taken an inbox entry into account; false if none does in time.
@@ -291,6 +299,11 @@ class Client:
                 with anyio.move_on_after(min(0.5, deadline - anyio.current_time())):
                     await heard.wait()
         return False
+
+
+async def _close(connections: Connections) -> None:
+    with anyio.CancelScope(shield=True):
+        await connections.close()
 
 
 def outcome_of(record: ReadRecord) -> Outcome:

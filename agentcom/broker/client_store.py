@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, Keys
-from agentcom.broker.streams import text
+from agentcom.broker.streams import UNREADABLE, text
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
     decode_agent,
@@ -24,6 +24,8 @@ from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal
 from agentcom.model.task import ReadRecord
 
 SCAN_COUNT = 1_000
+
+T = TypeVar("T")
 
 
 class Printed(Struct, frozen=True):
@@ -89,11 +91,8 @@ class ClientStore:
             part = ids[first : first + SCAN_COUNT]
             bodies = await self._redis.mget([self._names.task(id_) for id_ in part])
             for id_, body in zip(part, bodies, strict=True):
-                try:
-                    if body is not None:
-                        found[id_] = decode_record(body)
-                except MsgspecError:
-                    continue
+                for record in _readable(decode_record, [body] if body is not None else []):
+                    found[id_] = record
         return found
 
     async def open_ids(self, limit: int) -> list[str]:
@@ -108,10 +107,19 @@ class ClientStore:
         async for key in self._redis.scan_iter(match=pattern, count=SCAN_COUNT):
             yield text(key)[len(prefix) :]
 
+    async def tasks_of_keys(self, keys: Sequence[str]) -> dict[str, str]:
+        """Ids of the tasks that have these idempotency keys, as far as there are any."""
+        found: dict[str, str] = {}
+        for first in range(0, len(keys), SCAN_COUNT):
+            part = list(keys[first : first + SCAN_COUNT])
+            values: Any = await self._redis.hmget(self._names.keys, part)
+            found |= {key: text(value).partition("@")[0] for key, value in zip(part, values, strict=True) if value}
+        return found
+
     async def agents(self) -> list[AgentRecord]:
-        """All agent records, by name."""
+        """All agent records that can be read, by name."""
         bodies = (await self._redis.hgetall(self._names.agents)).values()
-        return sorted((decode_agent(body) for body in bodies), key=lambda agent: agent.name)
+        return sorted(_readable(decode_agent, bodies), key=lambda agent: agent.name)
 
     async def beats(self, agents: Sequence[str]) -> dict[str, Beat]:
         """The last beats of these agents."""
@@ -154,7 +162,7 @@ class ClientStore:
     async def dead(self, limit: int) -> list[DeadLetter]:
         """Dead letters, the newest first."""
         entries: Any = await self._redis.xrevrange(self._names.dead, count=limit)
-        return [decode_dead(fields[BODY]) for _, fields in entries]
+        return _readable(decode_dead, (fields.get(BODY, b"") for _, fields in entries))
 
     async def journal_end(self) -> str:
         """Where the journal ends now; reading from there gives what comes later."""
@@ -164,20 +172,18 @@ class ClientStore:
     async def journal_tail(self, entries: int) -> list[tuple[str, list[Line]]]:
         """The last so many entries of the journal, oldest first, with their ids."""
         found: Any = await self._redis.xrevrange(self._names.journal, count=entries)
-        return [(text(id_), decode_lines(fields.get(LINES, b"[]"))) for id_, fields in reversed(found)]
+        return [(text(id_), _lines(fields)) for id_, fields in reversed(found)]
 
     async def journal(self, since: str, block_ms: int, count: int = 500) -> list[tuple[str, list[Line]]]:
         """Journal entries after `since`; waits for one for at most `block_ms`, not at all if that is 0."""
         reply: Any = await self._blocking.xread({self._names.journal: since}, count=count, block=block_ms or None)
-        return [
-            (text(id_), decode_lines(fields.get(LINES, b"[]"))) for _, entries in reply or () for id_, fields in entries
-        ]
+        return [(text(id_), _lines(fields)) for _, entries in reply or () for id_, fields in entries]
 
     async def output(self, task: str, since: str, block_ms: int) -> list[Printed]:
         """What a task printed after the entry `since`; waits for at most `block_ms`, not at all if that is 0."""
         reply: Any = await self._blocking.xread({self._names.output(task): since}, count=500, block=block_ms or None)
         return [
-            Printed(text(id_), int(fields.get(b"a", 0)), int(fields.get(b"at", 0)), fields.get(b"t", b""))
+            Printed(text(id_), _number(fields.get(b"a")), _number(fields.get(b"at")), fields.get(b"t", b""))
             for _, entries in reply or ()
             for id_, fields in entries
         ]
@@ -190,3 +196,22 @@ class ClientStore:
     async def ping(self) -> None:
         """Ask for a sign of life."""
         await self._redis.ping()
+
+
+def _readable(decode: Callable[[bytes], T], bodies: Iterable[Any]) -> list[T]:
+    """What can be read of these: what is damaged, or was put there by hand, must not keep people from the rest."""
+    found: list[T] = []
+    for body in bodies:
+        try:
+            found.append(decode(body))
+        except UNREADABLE:
+            continue
+    return found
+
+
+def _lines(fields: dict[bytes, bytes]) -> list[Line]:
+    return next(iter(_readable(decode_lines, [fields.get(LINES, b"[]")])), [])
+
+
+def _number(field: bytes | None) -> int:
+    return int(field) if field is not None and field.isdigit() else 0

@@ -19,6 +19,10 @@ CommitReply = Literal["done", "repeated", "deposed", "moved", "exists"]
 
 LINES_PER_ENTRY = 32
 REFUSALS_KEPT_S = 3_600
+MAX_UNPACKED = 4_000
+"""Lua unpacks less than 8,000 arguments for one command."""
+
+MAX_ID_PART = (1 << 64) - 1
 
 Argument = str | bytes | int
 
@@ -54,6 +58,9 @@ def encode_commit(commit: Commit, fence: Fence, commit_id: str, names: Keys, pol
             call.add("SET", names.task(task), encode(record), "EX", int(policy.retention_s))
         else:
             call.add("SET", names.task(task), encode(record))
+    for task in commit.closed:
+        if task not in commit.records:
+            call.add("EXPIRE", names.task(task), int(policy.retention_s))
     for order in commit.orders:
         call.add("XADD", names.orders(order.agent), "*", "m", order.body)
     _add_indexes(call, commit, names)
@@ -87,7 +94,7 @@ class _Builder:
     def add_all(self, command: str, key: str, arguments: Iterable[Argument], width: int = 1) -> None:
         """A command with as many arguments as there are, in pieces that Lua can unpack."""
         listed = list(arguments)
-        step = 2_000 * width
+        step = MAX_UNPACKED // width * width
         for first in range(0, len(listed), step):
             self.add(command, key, *listed[first : first + step])
 
@@ -112,8 +119,10 @@ def _add_settled(call: _Builder, settled: list[tuple[str, str]], names: Keys) ->
     for agent, entry in settled:
         by_agent[agent].append(entry)
     for agent, entries in by_agent.items():
-        call.add("XACK", names.orders(agent), ORDERS_GROUP, *entries)
-        call.add("XDEL", names.orders(agent), *entries)
+        for first in range(0, len(entries), MAX_UNPACKED):
+            part = entries[first : first + MAX_UNPACKED]
+            call.add("XACK", names.orders(agent), ORDERS_GROUP, *part)
+            call.add("XDEL", names.orders(agent), *part)
 
 
 def _add_positions(call: _Builder, commit: Commit, names: Keys) -> None:
@@ -126,6 +135,8 @@ def _add_positions(call: _Builder, commit: Commit, names: Keys) -> None:
 
 
 def after(entry: str) -> str:
-    """The smallest stream id behind this one."""
-    milliseconds, _, number = entry.partition("-")
-    return f"{milliseconds}-{int(number) + 1}"
+    """The smallest stream id behind this one; the last id of all, which anybody may have given by hand, has none."""
+    milliseconds, number = (int(part) for part in entry.split("-"))
+    if number < MAX_ID_PART:
+        return f"{milliseconds}-{number + 1}"
+    return f"{milliseconds + 1}-0" if milliseconds < MAX_ID_PART else entry

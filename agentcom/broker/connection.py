@@ -6,23 +6,29 @@ not be repeated by the client (a lost reply would deliver entries to nobody); a 
 
 from __future__ import annotations
 
+import logging
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     NoPermissionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -31,8 +37,11 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from agentcom.broker.packing import PACKING
 from agentcom.errors import ConfigurationError, CredentialsRefused, ServerUnavailable
 from agentcom.settings.rendering import mask_url
+
+log = logging.getLogger("agentcom.broker")
 
 COMMAND_TIMEOUT_S = 5.0
 BLOCK_MAX_S = 5.0
@@ -42,8 +51,26 @@ RECONNECT_CAP_S = 10.0
 MINIMUM_REDIS = (7, 0)
 MINIMUM_VALKEY = (8, 0)
 
-AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
-"""What means that Redis is away for the moment, and will be back."""
+AWAY = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterDownError,
+    TryAgainError,
+    OSError,
+)
+"""What means that Redis is away for the moment, and will be back. Refused credentials are among them: see `is_away`."""
+
+AWAY_CODES = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE")
+"""Answers of the same meaning for which redis-py has no exception: a full disk, a long script, no replica in step."""
+
+REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
+"""How an ACL rule shows that forbids what a script does."""
+
+TROUBLE = (RedisError, OSError)
+"""Everything that Redis, or the way to it, may answer instead of doing what was asked."""
 
 T = TypeVar("T")
 
@@ -81,33 +108,38 @@ async def connected(url: str) -> AsyncIterator[Connections]:
 
 
 async def check_server(redis: Redis, url: str) -> str:
-    """Refuse a server that work should not be trusted to. Returns its product and version."""
+    """Refuse a server that work should not be trusted to. Returns its product and version.
+
+    Raises:
+        ServerUnavailable, CredentialsRefused, ConfigurationError: as `connected` does.
+    """
     try:
         server = await redis.info("server")
         memory = await redis.info("memory")
+        persistence = await redis.info("persistence")
     except Exception as error:
         raise named(error, url) from error
     product = "valkey" if "valkey_version" in server else "redis"
     version = str(server.get(f"{product}_version", "0"))
     minimum = MINIMUM_VALKEY if product == "valkey" else MINIMUM_REDIS
-    if tuple(int(part) for part in version.split(".")[:2]) < minimum:
+    if _major_minor(version) < minimum:
         wanted = ".".join(map(str, minimum))
         raise ConfigurationError(f"{product} {version} at {mask_url(url)} is too old", f"Use {wanted} or newer")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         problem = f"{product} at {mask_url(url)} has maxmemory-policy {policy}, so it may drop accepted work"
         raise ConfigurationError(problem, "Set maxmemory-policy noeviction, as redis.conf of AgentCom does")
+    if not persistence.get("aof_enabled"):
+        log.warning("%s at %s has no append-only file: restarted, it forgets accepted work", product, mask_url(url))
     return f"{product} {version}"
 
 
 def named(error: Exception, url: str) -> Exception:
     """The same error, as one that says what to do; errors that are not Redis's are returned as they are."""
     where = mask_url(url)
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or _is_auth(error):
-        return CredentialsRefused(
-            f"Redis at {where} refused: {error}", "Check user and password in the URL, and the user's ACL rules"
-        )
-    if isinstance(error, AWAY):
+    if is_refusal(error):
+        return _credentials_refused(error, f"Redis at {where}")
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
         return ServerUnavailable(
             f"cannot reach Redis at {where}: {str(error) or type(error).__name__}",
             "Start it, or name another with --redis or AGENTCOM_REDIS",
@@ -115,6 +147,34 @@ def named(error: Exception, url: str) -> Exception:
     if isinstance(error, RedisError):
         return ServerUnavailable(f"Redis at {where} answered: {error}", "See the server's log")
     return error
+
+
+def is_away(error: Exception) -> bool:
+    """Whether Redis cannot serve for the moment, and will again without anything being changed here."""
+    if is_refusal(error):
+        return False
+    return isinstance(error, AWAY) or (isinstance(error, ResponseError) and str(error).startswith(AWAY_CODES))
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether Redis refuses this user: the password, or by an ACL rule a command or key that is needed."""
+    if isinstance(error, ResponseError) and str(error).startswith(REFUSED_IN_SCRIPT):
+        return True
+    return isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError)
+
+
+def stop_if_refused(error: Exception) -> None:
+    """End what retrying cannot mend.
+
+    Raises:
+        CredentialsRefused: the error says that Redis refuses this user.
+    """
+    if is_refusal(error):
+        raise _credentials_refused(error, "Redis") from error
+
+
+def _credentials_refused(error: Exception, who: str) -> CredentialsRefused:
+    return CredentialsRefused(f"{who} refused: {error}", "Check user and password in the URL, and the user's ACL rules")
 
 
 async def until_back(action: Callable[[], Awaitable[T]], on_away: Callable[[Exception], None]) -> T:
@@ -127,8 +187,9 @@ async def until_back(action: Callable[[], Awaitable[T]], on_away: Callable[[Exce
     while True:
         try:
             return await action()
-        except AWAY as error:
-            if isinstance(error, AuthenticationError | AuthorizationError):
+        except TROUBLE as error:
+            stop_if_refused(error)
+            if not is_away(error):
                 raise
             on_away(error)
             await anyio.sleep(backoff_s(attempt))
@@ -142,8 +203,9 @@ def backoff_s(attempt: int) -> float:
 
 def _client(url: str, timeout_s: float, max_connections: int) -> Redis:
     try:
-        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
-            url,
+        options: dict[str, Any] = dict(parse_url(url))
+        pool = BlockingConnectionPool(
+            **options | {"connection_class": PACKING[options.get("connection_class", Connection)]},
             max_connections=max_connections,
             timeout=timeout_s,
             socket_timeout=timeout_s,
@@ -157,6 +219,6 @@ def _client(url: str, timeout_s: float, max_connections: int) -> Redis:
     return Redis.from_pool(pool)
 
 
-def _is_auth(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, ResponseError) and text.startswith(("NOAUTH", "WRONGPASS", "NOPERM"))
+def _major_minor(version: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from agentcom.broker import scripts
 from agentcom.broker.commit import CommitCall, CommitReply, Fence, encode_commit
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys
-from agentcom.broker.streams import Entry, ensure_group, entries_of, text
+from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, text
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import decode_agent, decode_beat, decode_carried
 from agentcom.model.commit import Commit
@@ -81,7 +81,9 @@ class SchedulerStore:
     async def _was_made_anew(self, stream: str, position: str) -> bool:
         try:
             info: Any = await self._redis.xinfo_stream(stream)
-        except ResponseError:
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
             return True
         return _stream_id(text(info["last-generated-id"])) < _stream_id(position)
 
@@ -91,15 +93,16 @@ class SchedulerStore:
         for body in (await self._redis.hgetall(self._names.agents)).values():
             try:
                 found.append(decode_agent(body))
-            except MsgspecError:
+            except UNREADABLE:
                 continue
         return found
 
     async def keys(self) -> dict[str, str]:
-        """The idempotency keys."""
-        return {text(k): text(v) for k, v in (await self._redis.hgetall(self._names.keys)).items()}
+        """The idempotency keys, but for any whose value is not "task id@Unix time in ms"."""
+        pairs = ((text(k), text(v)) for k, v in (await self._redis.hgetall(self._names.keys)).items())
+        return {key: value for key, value in pairs if _digits(value.rpartition("@")[2])}
 
-    async def open_records(self) -> AsyncIterator[tuple[list[CarriedRecord], list[str]]]:
+    async def open_records(self) -> AsyncIterator[tuple[dict[str, CarriedRecord], list[str]]]:
         """Open tasks in the order of admission, chunk by chunk, each with ids of records that cannot be read."""
         start = 0
         while True:
@@ -107,20 +110,30 @@ class SchedulerStore:
             if not ids:
                 return
             start += len(ids)
-            bodies = await self._redis.mget([self._names.task(text(id_)) for id_ in ids])
-            records: list[CarriedRecord] = []
-            missing: list[str] = []
-            for id_, body in zip(ids, bodies, strict=True):
-                try:
-                    records.append(decode_carried(body or b""))
-                except MsgspecError:
-                    missing.append(text(id_))
-            yield records, missing
+            tasks = [text(id_) for id_ in ids]
+            found, _ = await self.records(tasks)
+            yield found, [task for task in tasks if task not in found]
 
-    async def records(self, ids: Sequence[str]) -> dict[str, CarriedRecord]:
-        """Records by id, as far as Redis has them."""
+    async def records(self, ids: Sequence[str]) -> tuple[dict[str, CarriedRecord], list[str]]:
+        """Records by id, as far as Redis has them, and ids of those that cannot be read."""
         bodies = await self._redis.mget([self._names.task(id_) for id_ in ids]) if ids else []
-        return {id_: decode_carried(body) for id_, body in zip(ids, bodies, strict=True) if body is not None}
+        found: dict[str, CarriedRecord] = {}
+        unreadable: list[str] = []
+        for id_, body in zip(ids, bodies, strict=True):
+            try:
+                if body is not None:
+                    found[id_] = decode_carried(body)
+            except UNREADABLE:
+                unreadable.append(id_)
+        return found, unreadable
+
+    async def are_there(self, ids: Sequence[str]) -> list[str]:
+        """Of these tasks, those whose key exists, whatever it holds."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for id_ in ids:
+            pipeline.exists(self._names.task(id_))
+        replies: Any = await pipeline.execute()
+        return [id_ for id_, exists in zip(ids, replies, strict=True) if exists]
 
     # -------------------------------------------------------------- reading
 
@@ -147,14 +160,14 @@ class SchedulerStore:
         return self._names.reports
 
     async def beats(self, agents: Sequence[str]) -> list[Beat]:
-        """The last beats of these agents, of those that have one."""
+        """The last beats of these agents, of those that have one. One that says to be another agent's is not one."""
         found: list[Beat] = []
         for first in range(0, len(agents), BEAT_CHUNK):
-            names = [self._names.beat(agent) for agent in agents[first : first + BEAT_CHUNK]]
-            bodies: Any = await self._redis.mget(names)
-            for body in bodies:
+            part = agents[first : first + BEAT_CHUNK]
+            bodies: Any = await self._redis.mget([self._names.beat(agent) for agent in part])
+            for agent, body in zip(part, bodies, strict=True):
                 beat = decode_beat(body) if body is not None else None
-                if isinstance(beat, Beat):
+                if isinstance(beat, Beat) and beat.agent == agent:
                     found.append(beat)
         return found
 
@@ -181,42 +194,47 @@ class SchedulerStore:
     async def claim_stuck(self, agent: str, idle_ms: int, cursor: str, count: int) -> tuple[list[Entry], str]:
         """Orders pending for longer than `idle_ms`, claimed by the sweeper, and the cursor to go on from.
 
-        What the sweeper itself holds is its own already, from before it crashed between claim and commit.
+        XCLAIM drops an order from the pending list that was deleted from the stream; such a one is not returned.
         """
         stream = self._names.orders(agent)
-        stuck: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, cursor, "+", count, idle=idle_ms)
-        owned: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, cursor, "+", count, consumername=SWEEPER)
-        ids = list(dict.fromkeys(text(row["message_id"]) for row in [*stuck, *owned]))
-        if not ids:
-            return [], "-"
-        mine = {text(row["message_id"]) for row in owned}
-        others = [id_ for id_ in ids if id_ not in mine]
-        claimed = await self._claim(stream, others, idle_ms) + await self._claim(stream, [*mine], 0)
-        following = f"({max(ids, key=_stream_id)}" if len(stuck) == count or len(owned) == count else "-"
-        return claimed, following
+        rows: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, cursor, "+", count, idle=idle_ms)
+        ids = [text(row["message_id"]) for row in rows]
+        following = f"({ids[-1]}" if len(ids) == count else "-"
+        return await self._claim(stream, ids, idle_ms), following
+
+    async def already_claimed(self, agents: Sequence[str], count: int) -> dict[str, list[Entry]]:
+        """Orders that the sweeper holds already, at most `count` of each agent.
+
+        It holds some only if its leader ended between claiming and committing.
+        """
+        found: dict[str, list[Entry]] = {}
+        for first in range(0, len(agents), BEAT_CHUNK):
+            part = agents[first : first + BEAT_CHUNK]
+            pipeline = self._redis.pipeline(transaction=False)
+            for agent in part:
+                stream = self._names.orders(agent)
+                pipeline.xpending_range(stream, ORDERS_GROUP, "-", "+", count, consumername=SWEEPER)
+            replies: Any = await pipeline.execute(raise_on_error=False)
+            for agent, rows in zip(part, replies, strict=True):
+                if isinstance(rows, list) and rows:
+                    ids = [text(row["message_id"]) for row in rows]
+                    found[agent] = await self._claim(self._names.orders(agent), ids, 0)
+        return found
 
     async def _claim(self, stream: str, ids: list[str], idle_ms: int) -> list[Entry]:
         if not ids:
             return []
         reply: Any = await self._redis.xclaim(stream, ORDERS_GROUP, SWEEPER, idle_ms, cast(Any, ids))
-        claimed = [Entry(text(id_), (fields or {}).get(BODY, b"")) for id_, fields in reply if id_ is not None]
-        kept = {entry.id for entry in claimed}
-        gone = [id_ for id_ in ids if id_ not in kept]
-        still_pending = await self._pending_without_body(stream, gone)
-        return claimed + [Entry(id_, b"") for id_ in still_pending]
-
-    async def _pending_without_body(self, stream: str, ids: Iterable[str]) -> list[str]:
-        """Of these entries that XCLAIM did not return, those that are ours but were deleted from the stream."""
-        found: list[str] = []
-        for id_ in ids:
-            rows: Any = await self._redis.xpending_range(stream, ORDERS_GROUP, id_, id_, 1)
-            if rows and text(rows[0]["consumer"]) == SWEEPER:
-                found.append(id_)
-        return found
+        return [Entry(text(id_), (fields or {}).get(BODY, b"")) for id_, fields in reply if id_ is not None]
 
     async def holds_orders(self, agent: str) -> bool:
-        """Whether this agent's stream still has any order, delivered or not."""
-        return bool(await self._redis.xlen(self._names.orders(agent)))
+        """Whether any order of this agent is pending, with whomever."""
+        summary: Any = await self._redis.xpending(self._names.orders(agent), ORDERS_GROUP)
+        return bool(summary["pending"])
+
+
+def _digits(text_: str) -> bool:
+    return text_.isascii() and text_.isdigit()
 
 
 def _stream_id(entry: str) -> tuple[int, int]:

@@ -55,34 +55,33 @@ class SidecarStore:
 
         What the scheduler has claimed is left to it: it has already decided, or is about to.
         """
-        for consumer in await self._other_incarnations():
-            rows: Any = await self._pending_of(consumer)
-            ids = tuple(row["message_id"] for row in rows)
-            if ids:
-                await self._redis.xclaim(self._orders, ORDERS_GROUP, self._incarnation, 0, ids, justid=True)
-            elif not await self._pending_of(consumer):
-                await self._redis.xgroup_delconsumer(self._orders, ORDERS_GROUP, consumer)
+        older = await self._older_incarnations()
+        if older:
+            await scripts.TAKE_OVER(self._redis, [self._orders], [ORDERS_GROUP, self._incarnation, *older])
         return await self.entries(await self.pending())
 
     async def pending(self) -> list[str]:
         """Ids of all orders pending with this incarnation: also those whose delivery's reply was lost on the way."""
-        return [text(row["message_id"]) for row in await self._pending_of(self._incarnation)]
+        ids: list[str] = []
+        start = "-"
+        while True:
+            rows: Any = await self._redis.xpending_range(
+                self._orders, ORDERS_GROUP, start, "+", PENDING_PAGE, consumername=self._incarnation
+            )
+            ids += (text(row["message_id"]) for row in rows)
+            if len(rows) < PENDING_PAGE:
+                return ids
+            start = f"({ids[-1]}"
 
     async def entries(self, ids: Sequence[str]) -> list[Entry]:
         """These orders; one that was deleted from the stream has an empty body."""
-        found: list[Entry] = []
+        pipeline = self._redis.pipeline(transaction=False)
         for id_ in ids:
-            rows: Any = await self._redis.xrange(self._orders, id_, id_, count=1)
-            found.append(Entry(id_, rows[0][1].get(BODY, b"") if rows else b""))
-        return found
+            pipeline.xrange(self._orders, id_, id_, count=1)
+        replies: Any = await pipeline.execute()
+        return [Entry(id_, rows[0][1].get(BODY, b"") if rows else b"") for id_, rows in zip(ids, replies, strict=True)]
 
-    async def _pending_of(self, consumer: str) -> list[dict[str, Any]]:
-        rows: Any = await self._redis.xpending_range(
-            self._orders, ORDERS_GROUP, "-", "+", PENDING_PAGE, consumername=consumer
-        )
-        return list(rows)
-
-    async def _other_incarnations(self) -> list[str]:
+    async def _older_incarnations(self) -> list[str]:
         consumers: Any = await self._redis.xinfo_consumers(self._orders, ORDERS_GROUP)
         names = (text(consumer["name"]) for consumer in consumers)
         return sorted(name for name in names if name.startswith("sc-") and name < self._incarnation)
@@ -102,11 +101,11 @@ class SidecarStore:
     async def beat(self, beat: Beat, interval_s: float) -> None:
         """Say that this sidecar lives, and what it does."""
         ttl_ms = int(interval_s * 1000 * max(self._policy.stale_beats, 2) * 10)
-        await self._redis.set(self._beat, encode(beat), px=ttl_ms)
+        await scripts.BEAT(self._redis, [self._beat], [encode(beat), ttl_ms])
 
     async def output(self, pieces: Sequence[Output]) -> None:
-        """Add to the kept tails of tasks' outputs."""
-        pipeline = self._redis.pipeline(transaction=False)
+        """Add to the kept tails of tasks' outputs. Added and given its end of life in one step: none stays for ever."""
+        pipeline = self._redis.pipeline(transaction=True)
         for piece in pieces:
             key = self._names.output(piece.task)
             fields: Any = {"a": piece.attempt, "at": piece.at, "t": piece.body}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from agentcom.broker.keys import BODY, ORDERS_GROUP
+
+UNREADABLE = (MsgspecError, RecursionError)
+"""What decoding raises for a value that is damaged, or was put there by hand."""
 
 
 class Entry(Struct, frozen=True):

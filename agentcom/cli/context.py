@@ -10,7 +10,9 @@ from typing import NoReturn, TypeVar
 
 import anyio
 import typer
+from msgspec import MsgspecError
 
+from agentcom.broker.connection import named
 from agentcom.client import Client
 from agentcom.errors import AgentComError, ConfigurationError
 from agentcom.locate import data_dir_of, redis_url
@@ -24,6 +26,7 @@ EXIT_USAGE = 2
 EXIT_CRITICAL = 3
 EXIT_NOBODY = 4
 EXIT_CONFIGURATION = 78
+EXIT_INTERRUPTED = 130
 
 CONFIG_NAME = "agentcom.toml"
 
@@ -82,15 +85,32 @@ class Context:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        """A connected client of the pool."""
-        async with Client(self.url, self.settings.pool) as client:
-            yield client
+        """A connected client of the pool. What Redis or its content refuses is raised as an error that tells a person
+        what to do."""
+        try:
+            async with Client(self.url, self.settings.pool) as client:
+                yield client
+        except Exception as error:
+            told = _told(error, self.url)
+            if told is error:
+                raise
+            raise told from error
 
 
 def context_of(ctx: typer.Context) -> Context:
     """The context that the main callback made."""
     context: Context = ctx.find_root().obj
     return context
+
+
+def _told(error: Exception, url: str) -> BaseException:
+    """The same error, as one that says what to do where it comes from Redis or from what is kept there."""
+    first = telling(error) if isinstance(error, ExceptionGroup) else error
+    if isinstance(first, MsgspecError):
+        return AgentComError(
+            f"something kept in this pool cannot be read: {first}", "A newer AgentCom may have written it: upgrade"
+        )
+    return named(first, url) if isinstance(first, Exception) else first
 
 
 def run(action: Callable[[], Awaitable[T]]) -> T:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agentcom.cli import pool, services, submit, tasks, up
-from agentcom.cli.context import EXIT_FAILED, Context, telling
+from agentcom.cli.context import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Context, telling
 from agentcom.errors import AgentComError
 from agentcom.version import VERSION
+from agentcom.wording import clean
 
 EXIT_CODES = """\
-Exit codes: 0 ok · 1 failed · 2 usage · 3 critical finding · 4 nobody can take it · 78 configuration.
+Exit codes: 0 ok · 1 failed · 2 usage · 3 critical finding · 4 nobody can take it · 78 configuration · 130 Ctrl-C.
 """
+
+GLOBAL_OPTIONS = ("--redis", "--pool", "--config", "--data-dir")
+"""Options of `agentcom` itself that are understood behind a command, too. No command has one of its own so named."""
+
+TyperUsageError: type[Exception] = typer.BadParameter.__mro__[1]
+TyperError: type[Exception] = typer.BadParameter.__mro__[2]
+"""Taken from an exception that every typer exports: which click they come from differs between its versions."""
 
 app = typer.Typer(
     name="agentcom",
@@ -56,22 +65,70 @@ for module in (services, up, submit, tasks, pool):
 
 def main() -> None:
     """Run the command line; what went wrong is one line on stderr and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        arguments = hoisted(_as_text(sys.argv[1:]))
+        code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
     except BaseExceptionGroup as group:
         _fail(telling(group))
-    except (AgentComError, OSError) as error:
+    except (AgentComError, OSError, TyperError) as error:
         _fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """The arguments with global options in front, where typer looks for them, wherever a person typed them."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    front: list[str] = []
+    behind: list[str] = []
+    rest = iter(arguments[:end])
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        if name not in GLOBAL_OPTIONS:
+            behind.append(argument)
+        elif equals:
+            front.append(argument)
+        else:
+            value = next(rest, None)
+            if value is None:
+                return [*front, argument]  # typer then says what is missing, instead of taking the command for it
+            front += [argument, value]
+    return [*front, *behind, *arguments[end:]]
+
+
+def _as_text(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments, refused where they are not text: nothing of AgentCom could carry them."""
+    for argument in arguments:
+        try:
+            argument.encode("utf-8")
+        except UnicodeEncodeError:
+            sys.stderr.write(f"agentcom: the argument {argument!r} is not UTF-8 text\n")
+            sys.exit(EXIT_USAGE)
+    return arguments
 
 
 def _fail(error: BaseException) -> None:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
+    if isinstance(error, TyperError):
+        sys.exit(_say_usage(error))
     if not isinstance(error, AgentComError | OSError):
         raise error
-    message = " ".join(str(error).split())
-    sys.stderr.write(f"agentcom: {message}\n")
+    sys.stderr.write(f"agentcom: {clean(' '.join(str(error).split()))}\n")
     sys.exit(error.exit_code if isinstance(error, AgentComError) else EXIT_FAILED)
+
+
+def _say_usage(error: Exception) -> int:
+    """Say in one line what is wrong with the arguments. Without any, the help that was shown says enough."""
+    message = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
+    ctx = getattr(error, "ctx", None)
+    if message and type(error).__name__ != "NoArgsIsHelpError":
+        command = ctx.command_path if ctx is not None else "agentcom"
+        sys.stderr.write(f"agentcom: {clean(message)} (see {command} --help)\n")
+    return EXIT_USAGE if isinstance(error, TyperUsageError) else EXIT_FAILED

@@ -44,6 +44,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         incarnation: which start of the sidecar; a newer one compares greater.
         link: whether the sidecar is heard from: online, stale, offline. Derived from beats, never commanded.
         since_at: since when it has this link.
+        left: its sidecar said goodbye; only a hello brings it back, and no beat from before that is read late.
         running: token → task id of what it was given and has not given up; each occupies a slot.
         completed, failed: attempts that ended so.
         success: share of attempts that completed, the latest weighing most; 1.0 for a new agent.
@@ -56,6 +57,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     link: Link = "online"
     since_at: int = 0
     seen_at: int = 0
+    left: bool = False
     running: dict[str, str] = {}
     completed: int = 0
     failed: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -16,6 +16,7 @@ from agentcom.model.messages import (
     AnyRequest,
     Beat,
     DeadLetter,
+    Finished,
     Line,
     Refusal,
     Submit,
@@ -37,6 +38,9 @@ _refusals = msgspec.json.Decoder(list[Refusal])
 _dead = msgspec.json.Decoder(DeadLetter)
 _read = msgspec.json.Decoder(ReadRecord)
 
+
+MAX_NESTING = 50
+"""How deep the value of an outcome may be nested: deeper ones decode and then fail to be written."""
 
 M = TypeVar("M", AnyRequest, AnyReport, AnyOrder, Beat)
 
@@ -65,7 +69,10 @@ def decode_request(body: bytes) -> AnyRequest | str:
 
 def decode_report(body: bytes) -> AnyReport | str:
     """A report, or what is wrong with it."""
-    return _decode(_report, body)
+    report = _decode(_report, body)
+    if isinstance(report, Finished) and _deeper_than(report.outcome.value, MAX_NESTING):
+        return f"the outcome's value is nested deeper than {MAX_NESTING} levels"
+    return report
 
 
 def decode_order(body: bytes) -> AnyOrder | str:
@@ -110,6 +117,16 @@ def _foreign_version(body: bytes) -> str:
 
 def _unknown_version(version: int) -> str:
     return f"protocol version {version} is not understood here, only {PROTOCOL}: upgrade the older side"
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels + 1):
+        containers = (outer for outer in layer if isinstance(outer, list | dict))
+        layer = [inner for outer in containers for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        if not layer:
+            return False
+    return True
 
 
 def _sentence(error: Exception) -> str:

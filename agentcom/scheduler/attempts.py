@@ -55,18 +55,18 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
     attempt.outcome = outcome
     agent = state.agents.get(attempt.agent)
     if outcome.result == "completed":
-        _rate(agent, good=True)
+        _rate(state, agent, good=True)
         state.move(work, "completed", now, trigger)
         release_dependants(state, work.id, now)
         return
-    cap = work.max_attempts + work.record.granted
-    decision = decide(outcome, counted_attempts(work), cap, work.record.handbacks, state.policy)
+    counted = counted_attempts(work) - work.record.granted
+    decision = decide(outcome, counted, work.max_attempts, work.record.handbacks, state.policy)
     if decision.step == "handed_back":
         attempt.counted = False
         work.record.handbacks += 1
         make_ready(state, work, now, trigger, outcome, first=True)
         return
-    _rate(agent, good=False)
+    _rate(state, agent, good=False)
     if decision.step == "give_up":
         give_up(state, work, outcome, now, trigger, decision)
     else:
@@ -175,8 +175,9 @@ def counted_attempts(work: Work) -> int:
     return record.generation - record.handbacks
 
 
-def _rate(agent: AgentRecord | None, *, good: bool) -> None:
+def _rate(state: State, agent: AgentRecord | None, *, good: bool) -> None:
     if agent is not None:
+        state.commit.agents[agent.name] = agent
         agent.completed += good
         agent.failed += not good
         agent.success = SUCCESS_MEMORY * agent.success + (1 - SUCCESS_MEMORY) * good

@@ -31,6 +31,7 @@ class Core:
     def __init__(self, policy: Policy, nonce: Callable[[], str]) -> None:
         self._state = State(policy, nonce)
         self._loaded_at = 0
+        self._dropped: list[str] = []
 
     # ------------------------------------------------------------- loading
 
@@ -46,7 +47,7 @@ class Core:
             if agent.link == "offline":
                 state.set_timer(now + int(state.policy.retention_s * 1000), "forget", agent.name)
             else:
-                state.set_timer(now + state.stale_ms(agent), "link", agent.name)
+                state.set_timer(now + state.stale_ms(agent), "link", agent.name, agent.since_at)
 
     def load_keys(self, keys: Mapping[str, str]) -> None:
         """Begin with the idempotency keys of earlier submissions, the oldest first."""
@@ -79,16 +80,18 @@ class Core:
                 state.close_if_done(work)
 
     def drop_unreadable(self, tasks: Iterable[str], now: int) -> None:
-        """Open tasks whose records are missing or damaged: nothing can be done for them but to say so."""
+        """Open tasks whose records are missing or damaged: all that can be done is to say so, and to fail what waits
+        for them, with the first commit."""
         for task in tasks:
+            self._dropped.append(task)
             self._state.commit.closed.append(task)
             self._state.journal(Line(now, "pool", "load", task=task, detail="its record is missing or cannot be read"))
 
     # -------------------------------------------------------------- events
 
-    def lookups(self, request: AnyRequest) -> list[str]:
-        """Ids of tasks that must be looked up before this request is applied."""
-        return requests.lookups(self._state, request, self._loaded_at)
+    def lookups(self, request: AnyRequest, now: int = 0) -> list[str]:
+        """Ids of tasks that must be looked up before this request is applied; more of them if no time is given."""
+        return requests.lookups(self._state, request, self._loaded_at, now)
 
     def apply(self, event: Event, now: int) -> None:
         """Take into account that something happened."""
@@ -118,6 +121,8 @@ class Core:
 
     def take(self, now: int) -> Commit:
         """What to write now: timers that are due have run, and free agents have been given work."""
+        while self._dropped:
+            attempts.fail_dependants(self._state, self._dropped.pop(), now)
         while (timer := self._state.due_timer(now)) is not None:
             self._run_timer(timer, now)
         for work, agent in self._state.matcher.round(now):
@@ -161,7 +166,7 @@ class Core:
         _, _, kind, subject, generation = timer
         state = self._state
         if kind == "link":
-            reports.check_link(state, subject, now)
+            reports.check_link(state, subject, generation, now)
             return
         if kind == "forget":
             reports.forget_if_gone(state, subject, now)

@@ -11,6 +11,9 @@ from agentcom.scheduler.work import Demand, Work
 
 LEVELS = len(PRIORITIES)
 
+GHOSTS = 100
+"""A queue is cleared of its ghosts when they outnumber those that wait by so many."""
+
 Rank = tuple[int, int, int]
 """Priority, fresh before retried, order of admission: the smaller goes first."""
 
@@ -18,11 +21,12 @@ Rank = tuple[int, int, int]
 class Lane:
     """One queue per priority, for fresh and for retried work each.
 
-    A task that leaves other than by `pop` (canceled, expired) stays behind as a ghost that is not `queued`, and is
-    skipped when it comes to the front: removing from the middle would cost time in proportion to the waiting tasks.
+    A task that leaves other than by `take` (canceled, expired) stays behind as a ghost that is not `queued`: removing
+    it from the middle would cost time in proportion to the waiting tasks. It is skipped when it comes to the front, and
+    dropped when there are many.
     """
 
-    __slots__ = ("avoid", "capable", "counts", "demand", "fits", "fresh", "index", "retried")
+    __slots__ = ("avoid", "capable", "counts", "demand", "fits", "fresh", "index", "retried", "turn")
 
     def __init__(self, index: int, demand: Demand, avoid: frozenset[str]) -> None:
         self.index = index
@@ -35,6 +39,8 @@ class Lane:
         """Bit n: agents of profile n could do this."""
         self.fits: dict[int, float] = {}
         """Profile index → the part of the score that is the same for all of its agents."""
+        self.turn = 0
+        """The profile index from which the next look for an agent begins."""
 
     @property
     def waiting(self) -> int:
@@ -55,6 +61,9 @@ class Lane:
         """It leaves without having been given to an agent."""
         work.queued = False
         self._count_down(work.priority)
+        for queues in (self.fresh, self.retried):
+            if len(queues[work.priority]) > 2 * self.counts[work.priority] + GHOSTS:
+                queues[work.priority] = deque(waits for waits in queues[work.priority] if waits.queued)
 
     def head(self, now: int, age_ms: int) -> Work | None:
         """Who is next: the highest priority; in it fresh work, unless the retried has waited for `age_ms`."""

@@ -21,7 +21,8 @@ LOOK = 16
 """How many feasible lanes, and how many feasible agents, one decision compares."""
 
 MAX_LANES = 4_096
-"""Empty lanes are kept, as judging all agents again costs more than the lane; past this number they are dropped."""
+"""Empty lanes are kept, as judging all agents again costs more than the lane; past this number they are dropped, and
+again when there are twice as many as were left."""
 
 PREFERENCE_WEIGHT = 4.0
 SURPLUS_WEIGHT = 0.1
@@ -39,6 +40,9 @@ class Matcher:
         self._lanes: dict[tuple[int, frozenset[str]], Lane] = {}
         self._lane_at: dict[int, Lane] = {}
         self._lane_slots = Slots()
+        self._lanes_bound = MAX_LANES
+        self._wary = 0
+        """Bit n: the work in lane n avoids an agent that failed it, while another one could take it."""
         self._waiting = [0] * LEVELS
         self._pinned: dict[str, set[int]] = {}
         self._profiles: dict[str, Profile] = {}
@@ -48,7 +52,6 @@ class Matcher:
         self._of_agent: dict[str, Profile] = {}
         self._dirty: set[int] = set()
         self._freed: dict[str, AgentRecord] = {}
-        self._turn = 0
 
     # ---------------------------------------------------------------- work
 
@@ -81,10 +84,13 @@ class Matcher:
         key = (id(demand), avoid)
         lane = self._lanes.get(key)
         if lane is None:
-            if len(self._lanes) >= MAX_LANES:
+            if len(self._lanes) >= self._lanes_bound:
                 self._drop_empty_lanes()
+                self._lanes_bound = max(MAX_LANES, 2 * len(self._lanes))
             lane = self._lanes[key] = Lane(self._lane_slots.take(), demand, avoid)
             self._lane_at[lane.index] = lane
+            if avoid:
+                self._wary |= 1 << lane.index
             for profile in self._profiles.values():
                 self._judge(lane, profile)
         return lane
@@ -96,6 +102,7 @@ class Matcher:
                 self._lane_slots.give_back(lane.index)
                 self._dirty.discard(lane.index)
                 keep = ~(1 << lane.index)
+                self._wary &= keep
                 for profile in self._profiles.values():
                     profile.capable &= keep
 
@@ -132,6 +139,7 @@ class Matcher:
         if profile is not None:
             profile.remove(name)
             self._note_free(profile)
+            self._reconsider(profile)
             if not profile.agents:
                 self._drop_profile(profile)
 
@@ -145,10 +153,17 @@ class Matcher:
             profile = old
         profile.update(agent)
         self._note_free(profile)
+        if agent.link != "online":
+            self._reconsider(profile)
         if agent.free_slots:
             self._freed[agent.name] = agent
         else:
             self._freed.pop(agent.name, None)
+
+    def _reconsider(self, profile: Profile) -> None:
+        """One of its agents went away: work that counted on it may now have to go to the agent that it avoids."""
+        for waiting in self._waiting:
+            self._dirty.update(bits(self._wary & waiting & profile.capable))
 
     def _new_profile(self, key: str, agent: AgentRecord) -> Profile:
         profile = self._profiles[key] = Profile(self._profile_slots.take(), key, agent.card)
@@ -221,12 +236,12 @@ class Matcher:
         found = [self._lane_at[index] for index in sorted(self._pinned.get(agent.name, ()))
                  if profile.capable >> index & 1]  # fmt: skip
         for waiting in self._waiting:
-            for index in bits(waiting & profile.capable, self._turn):
+            for index in bits(waiting & profile.capable, profile.turn):
                 lane = self._lane_at[index]
                 if self._welcome(lane, agent):
                     found.append(lane)
                     if len(found) >= LOOK:
-                        self._turn = index + 1
+                        profile.turn = index + 1
                         return found
         return found
 
@@ -247,7 +262,7 @@ class Matcher:
         mask = lane.capable & self._free
         share = max(1, LOOK // max(1, mask.bit_count()))
         found: list[tuple[Profile, AgentRecord]] = []
-        for index in bits(mask, self._turn if mask.bit_count() > LOOK else 0):
+        for index in bits(mask, lane.turn if mask.bit_count() > LOOK else 0):
             profile, taken = self._profile_at[index], 0
             for agent in profile.free():
                 if self._welcome(lane, agent):
@@ -256,7 +271,7 @@ class Matcher:
                     if taken >= share:
                         break
             if len(found) >= LOOK:
-                self._turn = index + 1
+                lane.turn = index + 1
                 break
         return found
 

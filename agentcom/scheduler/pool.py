@@ -13,7 +13,7 @@ from agentcom.scheduler.work import CONTEXT_SHARE, Demand
 class Profile:
     """Agents with equal attributes. `idle` and `partly` hold its free agents, the least recently freed first."""
 
-    __slots__ = ("accepts", "agents", "capable", "card", "idle", "index", "key", "partly")
+    __slots__ = ("accepts", "agents", "capable", "card", "idle", "index", "key", "partly", "turn")
 
     def __init__(self, index: int, key: str, card: Card) -> None:
         self.index = index
@@ -25,6 +25,8 @@ class Profile:
         self.partly: dict[str, AgentRecord] = {}
         self.capable = 0
         """Bit n: its agents could do the work of lane n."""
+        self.turn = 0
+        """The lane index from which the next look for work begins."""
 
     def could_do(self, demand: Demand) -> bool:
         """Whether both sides agree, whatever else its agents are doing now."""

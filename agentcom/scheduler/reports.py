@@ -10,10 +10,12 @@ from agentcom.model.agent import MAX_SLOTS, AgentRecord, Card
 from agentcom.model.lifecycle import RUNNING
 from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
 from agentcom.scheduler import attempts
-from agentcom.scheduler.admission import AGENT_NAME
+from agentcom.scheduler.admission import AGENT_NAME, MAX_TOKENS
 from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work
+
+MAX_INCARNATION = 100
 
 
 def handle(state: State, event: Reported, now: int) -> None:
@@ -34,7 +36,7 @@ def hear(state: State, event: Beaten, now: int) -> None:
     """A sidecar lives."""
     beat: Beat = event.beat
     agent = state.agents.get(beat.agent)
-    if agent is None or agent.incarnation != beat.incarnation:
+    if agent is None or agent.incarnation != beat.incarnation or agent.left:
         return
     _seen(state, agent, now, "beat")
 
@@ -57,10 +59,10 @@ def emptied(state: State, event: Emptied, now: int) -> None:
             attempts.lose(state, agent, token, now, "reclaim", "its agent went silent, and its order is gone")
 
 
-def check_link(state: State, name: str, now: int) -> None:
-    """A timer: has this agent been silent for too long?"""
+def check_link(state: State, name: str, since_at: int, now: int) -> None:
+    """A timer of the link that began at `since_at`: has this agent been silent for too long?"""
     agent = state.agents.get(name)
-    if agent is None or agent.link == "offline":
+    if agent is None or agent.link == "offline" or agent.since_at != since_at:
         return
     stale_at = agent.seen_at + state.stale_ms(agent)
     down_at = agent.seen_at + max(state.stale_ms(agent), int(state.policy.agent_down_s * 1000))
@@ -69,16 +71,20 @@ def check_link(state: State, name: str, now: int) -> None:
         state.set_timer(now + int(state.policy.retention_s * 1000), "forget", name)
     elif now >= stale_at:
         state.set_link(agent, "stale", now, "silence")
-        state.set_timer(down_at, "link", name)
+        state.set_timer(down_at, "link", name, agent.since_at)
     else:
-        state.set_timer(stale_at, "link", name)
+        state.set_timer(stale_at, "link", name, agent.since_at)
 
 
 def forget_if_gone(state: State, name: str, now: int) -> None:
     """A timer: an agent that has been offline for as long as ended tasks are kept is forgotten."""
     agent = state.agents.get(name)
-    gone_at = agent.since_at + int(state.policy.retention_s * 1000) if agent is not None else 0
-    if agent is not None and agent.link == "offline" and not agent.running and now >= gone_at:
+    retention_ms = int(state.policy.retention_s * 1000)
+    if agent is None or agent.link != "offline" or now < agent.since_at + retention_ms:
+        return
+    if agent.running:
+        state.set_timer(now + retention_ms, "forget", name)
+    else:
         del state.agents[name]
         state.matcher.remove(name)
         state.commit.agents[name] = None
@@ -99,7 +105,7 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     agent = known or AgentRecord(
         name=report.agent, incarnation=report.incarnation, card=report.card, link="offline", since_at=now
     )
-    agent.incarnation, agent.card = report.incarnation, report.card
+    agent.incarnation, agent.card, agent.left = report.incarnation, report.card, False
     state.agents[agent.name] = agent
     _seen(state, agent, now, "hello")
     state.matcher.recard(agent)
@@ -109,20 +115,33 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
 def _seen(state: State, agent: AgentRecord, now: int, trigger: str) -> None:
     agent.seen_at = now
     if agent.link != "online":
-        was_offline = agent.link == "offline"
         state.set_link(agent, "online", now, trigger)
-        if was_offline:
-            state.set_timer(now + state.stale_ms(agent), "link", agent.name)
+        state.set_timer(now + state.stale_ms(agent), "link", agent.name, agent.since_at)
 
 
 def _card_problem(report: Hello) -> str:
     card: Card = report.card
-    if not AGENT_NAME.fullmatch(report.agent):
-        return f"{report.agent[:80]!r} is not an agent's name: lower-case letters, digits, dots and dashes"
-    if not 1 <= card.slots <= MAX_SLOTS:
-        return f"{card.slots} slots, not 1 to {MAX_SLOTS}"
-    if not 0.1 <= card.beat_s <= 3_600:
-        return f"a beat every {card.beat_s} s, not every 0.1 to 3,600 s"
+    checks = (
+        (
+            not AGENT_NAME.fullmatch(report.agent),
+            f"{report.agent[:80]!r} is not an agent's name: lower-case letters, digits, dots and dashes",
+        ),
+        (
+            not 1 <= len(report.incarnation) <= MAX_INCARNATION,
+            f"an incarnation of {len(report.incarnation)} characters, not 1 to {MAX_INCARNATION}",
+        ),
+        (not 1 <= card.slots <= MAX_SLOTS, f"{card.slots} slots, not 1 to {MAX_SLOTS}"),
+        (not 0.1 <= card.beat_s <= 3_600, f"a beat every {card.beat_s} s, not every 0.1 to 3,600 s"),
+        (
+            not 0 <= card.context_tokens <= MAX_TOKENS,
+            f"a context window of {card.context_tokens} tokens, not 0 to {MAX_TOKENS:,}",
+        ),
+    )
+    problem = next((problem for wrong, problem in checks if wrong), "")
+    return problem or _language_problem(card)
+
+
+def _language_problem(card: Card) -> str:
     problems = valid_attributes(card.attributes)
     if problems:
         return problems[0]
@@ -134,7 +153,7 @@ def _card_problem(report: Hello) -> str:
 
 
 def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:
-    work = _current(state, report.task, report.token)
+    work = _current(state, report)
     if isinstance(work, str):
         _reject(state, report, entry, now, work)
     else:
@@ -142,19 +161,21 @@ def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:
 
 
 def _finished(state: State, report: Finished, entry: str, now: int) -> None:
-    work = _current(state, report.task, report.token)
+    agent = state.agents.get(report.agent)
+    occupies = agent is not None and agent.running.get(report.token) == report.task
+    work = _current(state, report)
     if isinstance(work, str):
         held = state.tasks.get(report.task)
         gave_up = report.outcome.result in ("canceled", "lost", "handed_back")
-        expected = held is not None and held.token == report.token and gave_up
-        if expected and held is not None:
+        if occupies and gave_up and held is not None and held.token == report.token:
             held.record.attempts[-1].ended_at = now
             state.commit.records[held.id] = held.record
         else:
             _reject(state, report, entry, now, work)
     else:
         attempts.end_attempt(state, work, report.outcome, now, "finished")
-    state.release(state.agents.get(report.agent), report.token)
+    if occupies:
+        state.release(agent, report.token)
 
 
 def _goodbye(state: State, report: Goodbye, entry: str, now: int) -> None:
@@ -163,17 +184,21 @@ def _goodbye(state: State, report: Goodbye, entry: str, now: int) -> None:
         detail = "goodbye of a sidecar that is not the current one"
         state.journal(Line(now, "refused", "goodbye", agent=report.agent[:64], detail=detail, entry=entry))
         return
+    agent.left = True
     state.set_link(agent, "offline", now, "goodbye")
+    state.save_agent(agent)
     state.set_timer(now + int(state.policy.retention_s * 1000), "forget", agent.name)
 
 
-def _current(state: State, task: str, token: str) -> Work | str:
-    """The task whose current attempt has this token, or why there is none."""
-    work = state.tasks.get(task)
+def _current(state: State, report: Accepted | Finished) -> Work | str:
+    """The task whose current attempt a report is about, or why there is none."""
+    work = state.tasks.get(report.task)
     if work is None:
-        return "its task has ended" if task in state.ended else "there is no such open task"
-    if work.token != token:
-        return f"its token is {token[:40]}, and the current one is {work.token or 'none'}"
+        return "its task has ended" if report.task in state.ended else "there is no such open task"
+    if work.token != report.token:
+        return f"its token is {report.token[:40]}, and the current one is {work.token or 'none'}"
+    if work.record.attempts[-1].agent != report.agent:
+        return f"its attempt is one of {work.record.attempts[-1].agent}"
     if work.record.state not in RUNNING:
         return f"its task is {work.record.state} now"
     return work

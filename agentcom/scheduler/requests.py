@@ -14,12 +14,18 @@ from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import AnyRequest, Cancel, Line, Refusal, Retry, Submit
 from agentcom.model.task import CarriedRecord, TaskRecord, TaskSpec
 from agentcom.scheduler import attempts
-from agentcom.scheduler.admission import in_order, problem_of
+from agentcom.scheduler.admission import MAX_AFTER, in_order, problem_of
 from agentcom.scheduler.events import Requested
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import make_work
 
+CLOCK_SLACK_MS = 1_000
+"""Clocks that differ by less need no look-up."""
+
 Found = Mapping[str, CarriedRecord]
+
+MAX_WHY = 500
+"""How much is kept of the reason that somebody gives for canceling."""
 
 
 def handle(state: State, event: Requested, now: int) -> None:
@@ -33,20 +39,23 @@ def handle(state: State, event: Requested, now: int) -> None:
             state.refuse(event.entry, now, _retry(state, event.request, event.found, now))
 
 
-def lookups(state: State, request: AnyRequest, loaded_at: int) -> list[str]:
+def lookups(state: State, request: AnyRequest, loaded_at: int, now: int) -> list[str]:
     """Ids that must be looked up in Redis before this request is handled.
 
     A submitted id that was made after this leader loaded can only have ended under this leader, which remembers those.
-    Clocks differ between machines: should that reasoning fail, the commit finds the record and is refused whole.
+    Clocks differ between machines: should that reasoning fail, the commit finds the record, is refused whole, and the
+    leader loads again. An id from the future is always looked up, so that this cannot happen to it for long.
     """
     if not isinstance(request, Submit):
         return [request.task] if request.task not in state.tasks and is_id(request.task) else []
     wanted: list[str] = []
     for raw in request.tasks:
         names = _names(raw)
-        if is_id(names.id) and (made_at(names.id) < loaded_at or names.id <= state.ended_forgotten):
+        if is_id(names.id) and (
+            not loaded_at < made_at(names.id) <= now + CLOCK_SLACK_MS or names.id in state.ended or names.id <= state.ended_forgotten
+        ):
             wanted.append(names.id)
-        wanted += [other for other in names.after if is_id(other)]
+        wanted += [other for other in names.after[:MAX_AFTER] if is_id(other)]
     return [id_ for id_ in wanted if id_ not in state.tasks]
 
 
@@ -84,7 +93,8 @@ def _submit(state: State, request: Submit, event: Requested, now: int) -> Iterab
     for id_ in ordered:
         yield from _admit(state, specs[id_], event.found, now)
     for id_ in ring:
-        yield from _reject(state, specs[id_], "after: tasks of the submission wait for each other in a ring", now)
+        problem = "after: tasks of the submission wait for each other in a ring"
+        yield from _admit(state, specs[id_], event.found, now, problem)
 
 
 def _derived_id(entry: str, place: int) -> str:
@@ -94,18 +104,30 @@ def _derived_id(entry: str, place: int) -> str:
     return new_id(int(milliseconds), lambda length: digest[:length])
 
 
-def _admit(state: State, spec: TaskSpec, found: Found, now: int) -> Iterable[Refusal]:
+def _known(state: State, task: str, found: Found) -> CarriedRecord | None:
+    """The record of a task: the one in memory, the one that this commit is about to write, or the one looked up."""
+    work = state.tasks.get(task)
+    if work is not None:
+        return work.record
+    return state.commit.records.get(task) or found.get(task)
+
+
+def _admit(state: State, spec: TaskSpec, found: Found, now: int, problem: str = "") -> Iterable[Refusal]:
     body = encode(spec)
-    known = state.tasks[spec.id].record if spec.id in state.tasks else found.get(spec.id)
-    if known is not None or spec.id in state.ended:
-        if known is not None and bytes(known.spec) != body:
+    known = _known(state, spec.id, found)
+    if known is not None:
+        if bytes(known.spec) not in (body, _kept(state, spec, body)):
             yield Refusal(spec.id, "another task has this id already: make a new one")
+        elif known.state == "rejected":
+            yield Refusal(spec.id, known.detail)
+        return
+    if spec.id in state.ended:
         return
     bound = state.keys.get(spec.key) if spec.key else None
     if bound is not None:
         yield Refusal(spec.id, f"a task with the key {spec.key!r} was submitted already", existing=bound[0])
         return
-    problem = problem_of(spec, state.policy) or _unknown_dependency(state, spec, found)
+    problem = problem or problem_of(spec, state.policy) or _unknown_dependency(state, spec, found)
     if problem:
         yield from _reject(state, spec, problem, now, body)
     else:
@@ -114,7 +136,7 @@ def _admit(state: State, spec: TaskSpec, found: Found, now: int) -> Iterable[Ref
 
 def _unknown_dependency(state: State, spec: TaskSpec, found: Found) -> str:
     for other in spec.after:
-        if other not in state.tasks and other not in found and other not in state.ended:
+        if _known(state, other, found) is None:
             return f"after: there is no task {other[:80]!r}"
     return ""
 
@@ -151,20 +173,22 @@ def _take_on(state: State, spec: TaskSpec, body: bytes, found: Found, now: int) 
 def _dependencies(state: State, spec: TaskSpec, found: Found) -> tuple[tuple[str, ...], str]:
     """The tasks it has to wait for, and one that will never complete, if any."""
     waiting: list[str] = []
+    broken = ""
     for other in dict.fromkeys(spec.after):
-        record = state.tasks[other].record if other in state.tasks else found.get(other)
+        record = _known(state, other, found)
         if record is None or record.state == "completed":
             continue
         if record.state in ENDED:
-            return (), other
-        waiting.append(other)
-    return tuple(waiting), ""
+            broken = broken or other
+        else:
+            waiting.append(other)
+    return tuple(waiting), broken
 
 
-def _reject(state: State, spec: TaskSpec, reason: str, now: int, body: bytes | None = None) -> Iterable[Refusal]:
+def _reject(state: State, spec: TaskSpec, reason: str, now: int, body: bytes) -> Iterable[Refusal]:
     if is_id(spec.id):
         record: CarriedRecord = TaskRecord(
-            spec=Raw(body if body is not None and len(body) <= state.policy.max_text_bytes else _stub(spec)),
+            spec=Raw(_kept(state, spec, body)),
             seq=0,
             state="rejected",
             submitted_at=now,
@@ -180,8 +204,10 @@ def _reject(state: State, spec: TaskSpec, reason: str, now: int, body: bytes | N
     yield Refusal(spec.id, reason)
 
 
-def _stub(spec: TaskSpec) -> bytes:
-    """What is kept of a spec that was refused for its size."""
+def _kept(state: State, spec: TaskSpec, body: bytes) -> bytes:
+    """What is kept of a spec that was refused, which may have been for its size."""
+    if len(body) <= state.policy.max_text_bytes:
+        return body
     return encode(TaskSpec(id=spec.id, text=spec.text[:500], title=spec.title[:100]))
 
 
@@ -190,21 +216,22 @@ def _stub(spec: TaskSpec) -> bytes:
 
 def _cancel(state: State, request: Cancel, found: Found, now: int) -> Iterable[Refusal]:
     work = state.tasks.get(request.task)
-    record = work.record if work is not None else found.get(request.task)
+    record = _known(state, request.task, found)
     if record is None:
         yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
     elif work is None or record.state in ENDED:
         if record.state != "canceled":
             yield Refusal(request.task, f"it has ended already: {record.state}")
     else:
-        attempts.stop_running(state, work, request.why or "canceled")
-        state.move(work, "canceled", now, "cancel", reason="canceled", detail=request.why[:500])
+        why = request.why[:MAX_WHY]
+        attempts.stop_running(state, work, why or "canceled")
+        state.move(work, "canceled", now, "cancel", reason="canceled", detail=why)
         attempts.fail_dependants(state, work.id, now)
 
 
 def _retry(state: State, request: Retry, found: Found, now: int) -> Iterable[Refusal]:
     work = state.tasks.get(request.task)
-    record = work.record if work is not None else found.get(request.task)
+    record = _known(state, request.task, found)
     if record is None:
         yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
     elif work is not None and state.holder_of(work) is not None and record.state in ENDED:
@@ -226,6 +253,8 @@ def _send_back(state: State, record: CarriedRecord, found: Found, now: int) -> N
     record.granted = attempts.counted_attempts(work)
     work.avoid = frozenset()
     state.ended.pop(spec.id, None)
+    if spec.id in state.commit.closed:
+        state.commit.closed.remove(spec.id)
     state.hold(work)
     state.commit.opened.append((spec.id, record.seq))
     if waiting:

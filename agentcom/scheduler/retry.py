@@ -24,7 +24,7 @@ def decide(outcome: Outcome, counted: int, cap: int, handbacks: int, policy: Pol
 
     Args:
         outcome: of the attempt that ended, not completed.
-        counted: attempts that count against the cap, this one included.
+        counted: attempts that count against the cap, this one included; since a person last sent the task back.
         cap: the task's hard cap on attempts.
         handbacks: attempts handed back unharmed before this one.
         policy: delays, and how many hand-backs are free.

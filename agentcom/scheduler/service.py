@@ -10,19 +10,29 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
 from agentcom.broker.commit import Fence
-from agentcom.broker.connection import BLOCK_MAX_S, Connections, until_back
+from agentcom.broker.connection import (
+    BLOCK_MAX_S,
+    TROUBLE,
+    Connections,
+    backoff_s,
+    is_away,
+    stop_if_refused,
+    until_back,
+)
 from agentcom.broker.scheduler_store import Head, SchedulerStore
-from agentcom.broker.streams import Entry
+from agentcom.broker.streams import UNREADABLE, Entry
+from agentcom.capability import InvalidRequirement
 from agentcom.clock import steady_clock
 from agentcom.model.codec import decode_report, decode_request
-from agentcom.model.messages import Line, Submit
+from agentcom.model.messages import Beat, Line, Submit
+from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.core import Core
-from agentcom.scheduler.events import Beaten, Malformed, Reported, Requested
+from agentcom.scheduler.events import Beaten, Event, Malformed, Reported, Requested
 from agentcom.scheduler.sweep import Sweep
 from agentcom.settings import Policy
 
@@ -31,6 +41,10 @@ log = logging.getLogger("agentcom.scheduler")
 TASKS_PER_COMMIT = 1_000
 """A commit is one Lua call during which Redis serves nobody else: bounded to some ten milliseconds."""
 
+READ_BYTES = 16 * 1024 * 1024
+"""A read brings about so much at most, however large its entries are."""
+
+FIRST_READ = 16
 STANDBY_TRIES_PER_LEASE = 4
 RENEWALS_PER_LEASE = 3
 
@@ -46,61 +60,96 @@ class SchedulerService:
         self._beats: dict[str, tuple[str, int]] = {}
         self._committed = ("", "")
         self._said_full = False
+        self._spoiled: dict[str, str] = {}
+        self._distrust_ids = False
 
     async def run(self, on_lead: Callable[[], None] = lambda: None) -> None:
         """Stand by, lead, and stand by again when the leadership is lost; until cancelled.
 
+        Whatever Redis answers but a refusal of this user is said, and followed by another try: what is wrong is for a
+        person to mend, and the pool goes on when it is mended.
+
         Raises:
             CredentialsRefused: Redis does not accept this user; retrying cannot help.
         """
+        short_terms = 0
         while True:
-            fence = await until_back(lambda: self._store.lead(self._owner), self._say_away)
-            if fence is None:
+            began = self._clock()
+            try:
+                led = await self._term(on_lead)
+            except TROUBLE as error:
+                stop_if_refused(error)
+                _say(error)
+                led = True
+            if not led:
                 await anyio.sleep(self._policy.lease_s / STANDBY_TRIES_PER_LEASE)
                 continue
-            log.info("leading, epoch %d", fence.epoch)
-            try:
-                await until_back(lambda: self._lead(fence, on_lead), self._say_away)  # noqa: B023 - awaited here
-            finally:
-                with anyio.move_on_after(1, shield=True):
-                    await self._resign()
+            lasted_s = (self._clock() - began) / 1000
+            short_terms = short_terms + 1 if lasted_s < self._policy.lease_s else 0
+            await anyio.sleep(backoff_s(short_terms))
+
+    async def _term(self, on_lead: Callable[[], None]) -> bool:
+        """Lead if nobody else does, until that is over. False: another leads."""
+        fence = await self._store.lead(self._owner)
+        if fence is None:
+            return False
+        log.info("leading, epoch %d", fence.epoch)
+        try:
+            await self._lead(fence, on_lead)
+        finally:
+            with anyio.move_on_after(1, shield=True):
+                await self._resign()
+        return True
 
     async def _lead(self, fence: Fence, on_lead: Callable[[], None]) -> None:
         """Lead until another does, or Redis is found to have lost or gained a commit."""
-        core, head = await self._load(fence)
-        on_lead()
-        term = _Term(self._policy, self._clock())
+        duties = _Duties(self._policy, self._clock())
+        core, head = await self._load(fence, duties)
         sweep = Sweep(self._store, self._policy)
+        for left in await sweep.left_over([agent.name for agent in core.agents.values() if agent.running]):
+            core.apply(left, self._clock())
+        on_lead()
+        appetite = _Appetite(self._policy.batch)
         while True:
-            now = self._clock()
-            if term.renewal_due(now) and not await self._store.renew_lead(self._owner):
-                log.warning("the lease was lost to %s", await self._store.leader() or "nobody")
+            if not await self._still_leads(duties):
                 return
-            if term.beats_due(now):
+            now = self._clock()
+            if duties.beats_due(now):
                 await self._hear(core, now)
-            if term.sweep_due(now):
+            if duties.sweep_due(now):
                 for event in await sweep.look(core.silent_holders()):
                     core.apply(event, now)
+            room = self._room(core)
             if not await self._commit(core, fence, head):
                 return
-            batches = await self._store.read(
-                head, self._policy.batch, term.block_ms(self._clock(), core.wake_at()), inbox=self._room(core)
-            )
+            block_ms = duties.block_ms(self._clock(), core.wake_at())
+            batches = await self._store.read(head, appetite.entries, block_ms, inbox=room)
+            appetite.fed(batches)
             if batches and not await self._take(core, fence, head, batches):
                 return
 
-    async def _load(self, fence: Fence) -> tuple[Core, Head]:
+    async def _still_leads(self, duties: _Duties) -> bool:
+        """Renew the lease when that is due."""
+        if not duties.renewal_due(self._clock()) or await self._store.renew_lead(self._owner):
+            return True
+        log.warning("the lease was lost to %s", await self._store.leader() or "nobody")
+        return False
+
+    async def _load(self, fence: Fence, duties: _Duties) -> tuple[Core, Head]:
+        """Everything that the pool has. The lease is renewed meanwhile: a large pool takes longer than it."""
         started = self._clock()
         head = await self._store.head()
         fence.seq = head.seq
         self._committed = (head.inbox_at, head.reports_at)
+        self._said_full = False
         core = Core(self._policy, lambda: secrets.token_hex(8))
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
-        self._beats.clear()
         async for records, missing in self._store.open_records():
-            core.load_tasks(records, started)
-            core.drop_unreadable(missing, started)
+            unfit = [task for task, record in records.items() if not _load_task(core, record, started)]
+            core.drop_unreadable([*missing, *unfit], started)
+            await self._still_leads(duties)
+        self._beats = {beat.agent: _mark(beat) for beat in await self._store.beats(list(core.agents))}
         now = self._clock()
         detail = f"{self._owner} leads with epoch {fence.epoch}, {core.open_tasks} open tasks"
         core.note(Line(now, "pool", "lead", detail=detail))
@@ -110,30 +159,62 @@ class SchedulerService:
     # -------------------------------------------------------------- reading
 
     async def _take(self, core: Core, fence: Fence, head: Head, batches: dict[str, list[Entry]]) -> bool:
-        """Apply what was read, reports first, and commit in bounded steps. False: the leadership is over."""
+        """Apply what was read, reports first, and commit in bounded steps. False: this core's knowledge is void."""
         for entry in batches.get(self._store.reports, ()):
-            core.apply(_report_event(entry), self._clock())
+            if await self._apply(core, "reports", entry) is None:
+                return False
             head.reports_at = entry.id
-        taken = 0
+        carried = 0
         for entry in batches.get(self._store.inbox, ()):
-            taken += await self._apply_request(core, entry)
+            event = await self._apply(core, "inbox", entry)
+            if event is None:
+                return False
             head.inbox_at = entry.id
-            if taken >= TASKS_PER_COMMIT:
+            carried += _tasks_in(event)
+            if carried >= TASKS_PER_COMMIT:
                 if not await self._commit(core, fence, head):
                     return False
-                taken = 0
+                if not self._room(core):
+                    break
+                carried = 0
         return await self._commit(core, fence, head)
 
-    async def _apply_request(self, core: Core, entry: Entry) -> int:
-        """Apply an inbox entry; how many tasks it carries."""
+    async def _apply(self, core: Core, stream: str, entry: Entry) -> Event | None:
+        """Apply what an entry says. None: it brought a defect to light, and left the core half changed.
+
+        Such an entry is refused when it is read again: one message must not stop the pool for good.
+        """
+        place = f"{stream} {entry.id}"
+        spoiled = self._spoiled.get(place)
+        event: Event
+        if spoiled:
+            event = Malformed(entry.id, stream, spoiled)
+            core.apply(event, self._clock())
+            return event
+        try:
+            event = await self._request_event(core, entry) if stream == "inbox" else _report_event(entry)
+            core.apply(event, self._clock())
+        except TROUBLE:
+            raise
+        except Exception as error:
+            log.exception(
+                "entry %s of %s cannot be applied: it is refused, and everything loaded again", entry.id, stream
+            )
+            self._spoiled[place] = f"the scheduler failed on it: {type(error).__name__}: {error}"[:300]
+            return None
+        return event
+
+    async def _request_event(self, core: Core, entry: Entry) -> Requested | Malformed:
         request = decode_request(entry.body)
         if isinstance(request, str):
-            core.apply(Malformed(entry.id, "inbox", request), self._clock())
-            return 1
-        wanted = core.lookups(request)
-        found = await self._store.records(wanted) if wanted else {}
-        core.apply(Requested(entry.id, request, found), self._clock())
-        return len(request.tasks) if isinstance(request, Submit) else 1
+            return Malformed(entry.id, "inbox", request)
+        wanted = core.lookups(request, 0 if self._distrust_ids else self._clock())
+        found, unreadable = await self._store.records(wanted) if wanted else ({}, [])
+        if self._distrust_ids:
+            unreadable += await self._store.are_there([task for task in wanted if task not in found])
+        if unreadable:
+            return Malformed(entry.id, "inbox", f"the record of task {unreadable[0]} cannot be read")
+        return Requested(entry.id, request, found)
 
     def _room(self, core: Core) -> bool:
         """Backpressure: past the bound on open work the inbox is left unread, and that is said once."""
@@ -153,13 +234,14 @@ class SchedulerService:
     # -------------------------------------------------------------- hearing
 
     async def _hear(self, core: Core, now: int) -> None:
-        """Let the core know of beats that are new. Only that a beat changed counts, not the time written in it:
-        the sidecar's clock is another machine's."""
+        """Let the core know of beats that are new. Only that a beat changed counts, not the time written in it: the
+        sidecar's clock is another machine's. What was there when this leader loaded may be a dead agent's."""
+        marks: dict[str, tuple[str, int]] = {}
         for beat in await self._store.beats(list(core.agents)):
-            mark = (beat.incarnation, beat.count)
-            if self._beats.get(beat.agent) != mark:
-                self._beats[beat.agent] = mark
+            marks[beat.agent] = _mark(beat)
+            if self._beats.get(beat.agent) != _mark(beat):
                 core.apply(Beaten(beat), now)
+        self._beats = marks
 
     # ----------------------------------------------------------- committing
 
@@ -173,12 +255,16 @@ class SchedulerService:
         if commit.empty:
             return True
         call = self._store.encode(commit, fence)
-        reply = await until_back(lambda: self._store.commit(call), self._say_away)
+        reply = await until_back(lambda: self._store.commit(call), _say)
         if reply in ("done", "repeated"):
             fence.seq += 1
             self._committed = (head.inbox_at, head.reports_at)
+            if commit.inbox_at or commit.reports_at:
+                self._spoiled.clear()
+                self._distrust_ids = False
             return True
         log.warning("commit %d refused: %s; loading again", fence.seq, reply)
+        self._distrust_ids = reply == "exists"
         return False
 
     def _moved(self, head: Head) -> tuple[str, str]:
@@ -194,11 +280,8 @@ class SchedulerService:
         except Exception as error:
             log.debug("could not resign: %s", error)
 
-    def _say_away(self, error: Exception) -> None:
-        log.warning("Redis is away: %s", error)
 
-
-class _Term:
+class _Duties:
     """When the periodic duties of a leader are due."""
 
     def __init__(self, policy: Policy, now: int) -> None:
@@ -206,7 +289,7 @@ class _Term:
         self._beats_ms = int(policy.beat_s * 1000 / 2)
         self._sweep_ms = int(policy.sweep_s * 1000)
         self._renew_at = now + self._renew_ms
-        self._beats_at = now
+        self._beats_at = now + self._beats_ms
         self._sweep_at = now
 
     def renewal_due(self, now: int) -> bool:
@@ -233,6 +316,45 @@ class _Term:
         return max(1, min(due - now, int(BLOCK_MAX_S * 1000)))
 
 
+class _Appetite:
+    """How many entries to read at once: fewer where they are large, so that what is read fits into memory."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.entries = min(most, FIRST_READ)
+
+    def fed(self, batches: Mapping[str, Sequence[Entry]]) -> None:
+        """What was read last."""
+        size = sum(len(entry.body) for entries in batches.values() for entry in entries)
+        if size > READ_BYTES:
+            self.entries = max(1, self.entries * READ_BYTES // size)
+        elif any(len(entries) >= self.entries for entries in batches.values()):
+            self.entries = min(self._most, self.entries * 2)
+
+
+def _load_task(core: Core, record: CarriedRecord, now: int) -> bool:
+    """Whether an open task could be loaded: another version of AgentCom may have taken on what this one cannot read."""
+    try:
+        core.load_tasks((record,), now)
+    except (*UNREADABLE, InvalidRequirement) as error:
+        log.warning("the record of an open task cannot be read: %s", error)
+        return False
+    return True
+
+
 def _report_event(entry: Entry) -> Reported | Malformed:
     report = decode_report(entry.body)
     return Malformed(entry.id, "reports", report) if isinstance(report, str) else Reported(entry.id, report)
+
+
+def _tasks_in(event: Event) -> int:
+    return len(event.request.tasks) if isinstance(event, Requested) and isinstance(event.request, Submit) else 1
+
+
+def _mark(beat: Beat) -> tuple[str, int]:
+    return beat.incarnation, beat.count
+
+
+def _say(error: Exception) -> None:
+    what = "is away" if is_away(error) else "does not do what it was asked, and will be asked again"
+    log.warning("Redis %s: %s", what, str(error) or type(error).__name__)

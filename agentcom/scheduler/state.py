@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Literal
 
+from msgspec.structs import replace
+
 from agentcom.model.agent import AgentRecord, Link
 from agentcom.model.commit import Commit, OrderOut, RefusalOut
 from agentcom.model.lifecycle import ENDED, TaskState, allowed
@@ -19,7 +21,10 @@ from agentcom.settings import Policy
 
 TimerKind = Literal["retry", "accept", "expire", "link", "forget"]
 Timer = tuple[int, int, TimerKind, str, int]
-"""When, a tie-breaker, what, of which task or agent, and the generation that it is about."""
+"""When, a tie-breaker, what, of which task or agent, and what it is about: a task's generation, a link's `since_at`."""
+
+MAX_NAMED = 64
+"""An id is shorter; of whatever else was sent as one, so much is repeated to its sender and the journal."""
 
 ENDED_REMEMBERED = 50_000
 """Ids of tasks that ended under this leader, so that sending them again needs no look-up."""
@@ -154,7 +159,7 @@ class State:
 
     def refuse(self, entry: str, now: int, refusals: Iterable[Refusal]) -> None:
         """Tell the sender of an inbox entry, and the journal, what was not taken on and why."""
-        listed = list(refusals)
+        listed = [replace(refusal, task=refusal.task[:MAX_NAMED]) for refusal in refusals]
         if listed:
             self.commit.refusals.append(RefusalOut(entry, listed))
         for refusal in listed:

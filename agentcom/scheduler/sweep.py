@@ -8,12 +8,16 @@ from collections.abc import Sequence
 
 from agentcom.broker.scheduler_store import SchedulerStore
 from agentcom.broker.streams import Entry
+from agentcom.model.agent import MAX_SLOTS
 from agentcom.model.codec import decode_order
 from agentcom.model.messages import Assign
 from agentcom.scheduler.events import Emptied, Reclaimed
 from agentcom.settings import Policy
 
 ORDERS_PER_LOOK = 200
+"""Orders of one agent, and as many that it never read."""
+
+ORDERS_PER_ROUND = 1_000
 AGENTS_PER_LOOK = 100
 
 
@@ -27,16 +31,22 @@ class Sweep:
         self._turn = 0
 
     async def look(self, silent: Sequence[str]) -> list[Reclaimed | Emptied]:
-        """Look into the streams of these agents, of at most `AGENTS_PER_LOOK` of them, in turn."""
+        """Look into the streams of these agents, in turn, until `AGENTS_PER_LOOK` or enough orders were looked at."""
         still_silent = self._cursors.keys() & set(silent)
         self._cursors = {agent: self._cursors[agent] for agent in still_silent}
         start = self._turn % len(silent) if silent else 0
-        chosen = (*silent[start:], *silent[:start])[:AGENTS_PER_LOOK]
-        self._turn = start + len(chosen)
         found: list[Reclaimed | Emptied] = []
-        for agent in chosen:
+        for agent in (*silent[start:], *silent[:start])[:AGENTS_PER_LOOK]:
             found += await self._look_into(agent)
+            self._turn = start = start + 1
+            if len(found) >= ORDERS_PER_ROUND:
+                break
         return found
+
+    async def left_over(self, agents: Sequence[str]) -> list[Reclaimed]:
+        """What an earlier leader claimed, and ended before it could commit: also of agents that are back by now."""
+        claimed = await self._store.already_claimed(agents, MAX_SLOTS)
+        return [Reclaimed(agent, entry.id, _token_of(entry)) for agent in claimed for entry in claimed[agent]]
 
     async def _look_into(self, agent: str) -> list[Reclaimed | Emptied]:
         undelivered = await self._store.take_undelivered(agent, ORDERS_PER_LOOK)

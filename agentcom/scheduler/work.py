@@ -85,9 +85,16 @@ def make_work(record: CarriedRecord, spec: TaskSpec, demand: Demand, max_attempt
         max_attempts=spec.max_attempts or max_attempts,
         timeout_s=spec.timeout_s or timeout_s,
         key=spec.key,
-        avoid=frozenset(
-            attempt.agent
-            for attempt in record.attempts
-            if attempt.counted and attempt.outcome is not None and blames_agent(attempt.outcome.reason)
-        ),
+        avoid=_to_avoid(record),
+    )
+
+
+def _to_avoid(record: CarriedRecord) -> frozenset[str]:
+    """Agents that failed it, since a person last sent it back."""
+    counted = [attempt for attempt in record.attempts if attempt.counted]
+    since = record.generation - record.handbacks - record.granted
+    return frozenset(
+        attempt.agent
+        for attempt in counted[max(0, len(counted) - since) :]
+        if attempt.outcome is not None and blames_agent(attempt.outcome.reason)
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ from agentcom.model.messages import Assign
 from agentcom.processes import ProcessIdentity
 
 T = TypeVar("T")
+
+UNSAVED = 0
+"""The number of a batch that could not be written to the disk."""
 
 
 class RunNote(Struct, frozen=True):
@@ -55,6 +59,8 @@ class Journal:
         self.set_aside: list[Path] = []
         for place in (self._runs, self._outbox):
             place.mkdir(parents=True, exist_ok=True)
+            for unfinished in place.glob("*.new"):
+                _remove(unfinished)
         self._number = max((note.number for note in self.unsent()), default=0)
 
     def started(self, note: RunNote) -> None:
@@ -63,7 +69,7 @@ class Journal:
 
     def ended(self, entry: str) -> None:
         """Nothing runs for this order any more, and what is to be said of it is in the outbox, or is nothing."""
-        self._run_path(entry).unlink(missing_ok=True)
+        _remove(self._run_path(entry))
 
     def queued(self, settled: list[str], reports: list[bytes]) -> OutboxNote:
         """Remember a batch until Redis has it."""
@@ -74,7 +80,7 @@ class Journal:
 
     def sent(self, note: OutboxNote) -> None:
         """Redis has it."""
-        (self._outbox / f"{note.number:012d}.json").unlink(missing_ok=True)
+        _remove(self._outbox / f"{note.number:012d}.json")
 
     def runs(self) -> list[RunNote]:
         """What was started and not ended."""
@@ -91,17 +97,30 @@ class Journal:
         for path in sorted(place.glob("*.json")):
             try:
                 yield msgspec.json.decode(path.read_bytes(), type=kind)
-            except (msgspec.MsgspecError, UnicodeError):
+            except (msgspec.MsgspecError, UnicodeError, RecursionError, OSError):
                 aside = path.with_suffix(".corrupt")
-                path.replace(aside)
+                with suppress(OSError):
+                    path.replace(aside)
                 self.set_aside.append(aside)
 
 
 def _replace(path: Path, body: bytes) -> None:
     fresh = f"{path}.new"
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(handle, body)
-    finally:
-        os.close(handle)
-    os.replace(fresh, path)  # noqa: PTH105 - this runs once per batch of reports
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            written = 0
+            while written < len(body):  # a disk that is almost full takes a part of it, and refuses only the next
+                written += os.write(handle, body[written:])
+        finally:
+            os.close(handle)
+        os.replace(fresh, path)  # noqa: PTH105 - this runs once per batch of reports
+    except OSError:
+        _remove(Path(fresh))
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file. One that cannot be removed is found at the next start, and to report it again is harmless."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -17,6 +17,9 @@ from agentcom.model.agent import Activity
 from agentcom.model.messages import Accepted, AnyOrder, AnyReport, Assign, Beat, Finished, Stop
 from agentcom.model.task import Outcome
 
+TIMEOUT_MAX_S = 10**9
+"""What an order may ask for beyond that is no limit."""
+
 Ending = Literal["", "canceled", "lease_lost", "timeout", "drained"]
 
 
@@ -60,6 +63,7 @@ class Held(Struct):
     reported: bool = False
     ending: Ending = ""
     why: str = ""
+    stopped: bool = False
 
 
 class Machine:
@@ -96,11 +100,14 @@ class Machine:
     def _assigned(self, entry: str, order: Assign, now: int) -> list[Effect]:
         if entry in self._held:
             return []
+        if order.token in self._entry_of:
+            # Ordered twice: the one attempt that runs has the one outcome.
+            return [Send(settled=[entry])]
         refusal = self._reason_to_hand_back(order)
         if refusal:
             outcome = Outcome("handed_back", "handed_back", refusal)
             return [Send([self._finished(order, outcome, 0, now)], [entry])]
-        deadline_at = now + int(order.timeout_s * 1000)
+        deadline_at = now + int(min(order.timeout_s, TIMEOUT_MAX_S) * 1000)
         self._held[entry] = Held(entry, order, now, deadline_at)
         self._entry_of[order.token] = entry
         return [Start(entry, order)]
@@ -110,15 +117,13 @@ class Machine:
             return "it was meant for an earlier start of this sidecar"
         if self.draining:
             return "this sidecar is stopping"
-        if len(self._held) >= self._slots:
-            return "no free slot"
-        return "" if order.token not in self._entry_of else "it is being worked on already"
+        return "no free slot" if len(self._held) >= self._slots else ""
 
     def _stopped(self, entry: str, order: Stop, now: int) -> list[Effect]:
         held = self._held.get(self._entry_of.get(order.token, ""))
         if held is not None:
-            settle = Send(settled=[entry])
-            return [settle, *self._end(held, "canceled", order.why)]
+            held.stopped = True
+            return [Send(settled=[entry]), *self._end(held, "canceled", order.why)]
         outcome = Outcome("lost", "lost", "this sidecar does not have it")
         return [Send([self._finished(order, outcome, 0, now)], [entry])]
 
@@ -138,9 +143,16 @@ class Machine:
             return []
         del self._entry_of[held.order.token]
         if held.ending == "lease_lost":
-            return [Forget(entry)]
+            return [*self._answer(held, now), Forget(entry)]
         final = _final_outcome(held, outcome)
         return [Send([self._finished(held.order, final, held.since_at, now)], [entry])]
+
+    def _answer(self, held: Held, now: int) -> list[Effect]:
+        """Whoever ordered it to stop still counts on it here, and learns that it is over; the order is not settled."""
+        if not held.stopped:
+            return []
+        outcome = Outcome("canceled", "canceled", held.why)
+        return [Send([self._finished(held.order, outcome, held.since_at, now)])]
 
     def left_behind(self, entry: str, order: Assign, outcome: Outcome, now: int) -> list[Effect]:
         """What an earlier start of this sidecar held, and what became of it."""
@@ -203,6 +215,11 @@ class Machine:
         return list(self._held)
 
     @property
+    def tasks(self) -> Sequence[str]:
+        """Ids of the tasks that it works on."""
+        return [held.order.task for held in self._held.values()]
+
+    @property
     def free_slots(self) -> int:
         """How many more orders it would take."""
         return 0 if self.draining else self._slots - len(self._held)
@@ -252,9 +269,9 @@ def _final_outcome(held: Held, outcome: Outcome) -> Outcome:
     match held.ending:
         case "canceled":
             return msgspec.structs.replace(outcome, result="canceled", reason="canceled", detail=held.why)
+        case "drained" | "timeout" if outcome.result == "completed":
+            return outcome
         case "drained":
-            if outcome.result == "completed":
-                return outcome
             return msgspec.structs.replace(outcome, result="handed_back", reason="handed_back", detail=held.why)
         case "timeout":
             return msgspec.structs.replace(outcome, result="failed", reason="timeout", detail=held.why)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 from agentcom.broker.sidecar_store import Output
 from agentcom.settings import Policy
 
 
 class OutputBuffer:
-    """Collects what was printed since the last flush, of all attempts."""
+    """Collects what was printed since the last flush, of all attempts. Agents may print from any thread."""
 
     def __init__(self, policy: Policy) -> None:
         self._limit = policy.output_bytes
         self._piece = max(1, policy.output_bytes // policy.output_entries)
         self._printed: dict[tuple[str, int], bytearray] = {}
+        self._lock = Lock()
 
     def add(self, task: str, attempt: int, body: bytes) -> None:
         """An agent printed this."""
-        kept = self._printed.setdefault((task, attempt), bytearray())
-        kept += body
-        if len(kept) > self._limit:
-            del kept[: -self._limit]
+        with self._lock:
+            self._add(task, attempt, body)
 
     def take(self, now: int) -> list[Output]:
         """All that was collected, in pieces of a bounded size."""
-        taken, self._printed = self._printed, {}
+        with self._lock:
+            taken, self._printed = self._printed, {}
         return [
             Output(task, attempt, now, bytes(body[first : first + self._piece]))
             for (task, attempt), body in taken.items()
@@ -32,8 +34,15 @@ class OutputBuffer:
 
     def put_back(self, pieces: list[Output]) -> None:
         """What could not be sent waits for the next flush, before what was printed since."""
-        newer, self._printed = self._printed, {}
-        for piece in pieces:
-            self.add(piece.task, piece.attempt, piece.body)
-        for (task, attempt), body in newer.items():
-            self.add(task, attempt, bytes(body))
+        with self._lock:
+            newer, self._printed = self._printed, {}
+            for piece in pieces:
+                self._add(piece.task, piece.attempt, piece.body)
+            for (task, attempt), body in newer.items():
+                self._add(task, attempt, body)
+
+    def _add(self, task: str, attempt: int, body: bytes | bytearray) -> None:
+        kept = self._printed.setdefault((task, attempt), bytearray())
+        kept += body
+        if len(kept) > self._limit:
+            del kept[: -self._limit]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
+
 from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.model.codec import decode_order
 from agentcom.model.messages import Assign
@@ -29,17 +31,19 @@ async def recover(
     """
     settling = {entry for note in journal.unsent() for entry in note.settled}
     effects: list[Effect] = []
-    started: set[str] = set()
-    for note in journal.runs():
-        started.add(note.entry)
-        await runner.end_orphan(note.order, note.process)
+    runs = journal.runs()
+    async with anyio.create_task_group() as group:
+        for note in runs:
+            group.start_soon(runner.end_orphan, note.order, note.process)
+    for note in runs:
         if note.entry in settling:
             journal.ended(note.entry)
         else:
             lost = Outcome("lost", "lost", "its sidecar was restarted while it ran")
             effects += machine.left_behind(note.entry, note.order, lost, clock())
+    over = settling | {note.entry for note in runs}
     for entry in await store.take_over():
-        if entry.id in started or entry.id in settling:
+        if entry.id in over:
             continue
         order = decode_order(entry.body)
         if isinstance(order, Assign) and runner.in_process:

@@ -1,7 +1,7 @@
 """The sidecar as a program: it performs what `Machine` decides, with a runner, a local journal and Redis.
 
-Five loops share one machine: reading orders, sending the outbox, ticking, beating, and passing output on. None of them
-stops what runs because Redis is away.
+Its loops share one machine: reading orders, sending the outbox, ticking, beating, passing output on, keeping house.
+None of them stops what runs because Redis is in trouble, and no attempt can stop the others.
 """
 
 from __future__ import annotations
@@ -14,29 +14,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
+import msgspec
 from anyio.abc import TaskGroup
-from redis.exceptions import ResponseError
 
-from agentcom.broker.connection import AWAY, BLOCK_MAX_S, Connections, backoff_s, until_back
+from agentcom.broker.connection import AWAY, BLOCK_MAX_S, Connections, backoff_s, named
 from agentcom.broker.sidecar_store import SidecarStore
+from agentcom.broker.streams import Entry
 from agentcom.clock import steady_clock
+from agentcom.errors import CredentialsRefused
+from agentcom.ids import is_id
 from agentcom.model.agent import Card
 from agentcom.model.codec import decode_order, encode, read_spec
 from agentcom.model.messages import Assign, Goodbye, Hello
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import Policy
+from agentcom.sidecar.housekeeping import remove_old
 from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
 from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputBuffer
 from agentcom.sidecar.recovery import recover
-from agentcom.sidecar.runners.base import Job, Runner
+from agentcom.sidecar.runners.base import DETAIL_MAX, Job, Runner, bounded
+from agentcom.sidecar.trouble import TROUBLE, Complaints
 
 log = logging.getLogger("agentcom.sidecar")
 
 TICK_MAX_S = 1.0
 OUTPUT_FLUSH_S = 0.25
+OUTPUT_PIECES_MAX = 500
+GOODBYE_S = 5.0
+"""How long a sidecar that stops tries to say its last words to Redis; the next start says what stays unsaid."""
+
+HOUSEKEEPING_S = 3_600.0
 SPARE_READ = 8
 """Orders read beyond the free slots: to cancel something is never kept waiting by full slots."""
 
@@ -58,15 +69,17 @@ class SidecarService:
         self, connections: Connections, pool: str, name: str, card: Card, runner: Runner, folder: Path, policy: Policy
     ) -> None:
         self._clock = steady_clock()
+        self._connections = connections
+        self._folder = folder
         self._name = name
         self._incarnation = f"sc-{self._clock():013d}-{os.getpid()}-{os.urandom(2).hex()}"
-        self._card = card
+        self._card = msgspec.structs.replace(card, beat_s=beat_interval_s(name, policy))
         self._runner = runner
         self._policy = policy
-        self._beat_s = beat_interval_s(name, policy)
         self._store = SidecarStore(connections, pool, name, self._incarnation, policy)
         self._journal = Journal(folder / "journal")
-        self._outbox = Outbox(self._store, self._journal, self._say_away)
+        self._complaints = Complaints()
+        self._outbox = Outbox(self._store, self._journal, self._complaints.say)
         self._output = OutputBuffer(policy)
         self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
         self._runs: dict[str, anyio.CancelScope] = {}
@@ -75,17 +88,24 @@ class SidecarService:
         self._stopping = anyio.Event()
         self._all_ended = anyio.Event()
         self._connected = False
+        self._look_wanted = False
+        self._refused: CredentialsRefused | None = None
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called, then bring what runs to an end, and say goodbye.
 
         Raises:
-            CredentialsRefused: Redis does not accept this user; retrying cannot help.
+            CredentialsRefused: Redis does not accept this user; retrying cannot help. What ran was brought to an end.
         """
-        await until_back(self._recover, self._say_away)
-        on_ready()
+        if await self._begin():
+            on_ready()
+            await self._work()
+        if self._refused is not None:
+            raise self._refused
+
+    async def _work(self) -> None:
         async with anyio.create_task_group() as loops:
-            for loop in (self._outbox.run, self._beat, self._tick, self._pass_output_on):
+            for loop in (self._outbox.run, self._beat, self._tick, self._pass_output_on, self._keep_house):
                 loops.start_soon(loop)
             async with anyio.create_task_group() as self._group:
                 self._group.start_soon(self._read)
@@ -101,13 +121,29 @@ class SidecarService:
 
     # ------------------------------------------------------- start and stop
 
+    async def _begin(self) -> bool:
+        """Recover, as soon as Redis answers. False: it was stopped before."""
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                await self._recover()
+            except TROUBLE as error:
+                if self._is_refused(error):
+                    return False
+                with anyio.move_on_after(backoff_s(attempt)):
+                    await self._stopping.wait()
+                attempt += 1
+            else:
+                return True
+        return False
+
     async def _recover(self) -> None:
         await self._store.open()
         effects = await recover(self._store, self._journal, self._machine, self._runner, self._clock)
-        for path in self._journal.set_aside:
-            log.warning("a file of the journal could not be read and was set aside: %s", path)
         for note in self._journal.unsent():
             self._outbox.resume(note)
+        for path in self._journal.set_aside:
+            log.warning("a file of the journal could not be read and was set aside: %s", path)
         self._perform(effects)
         self._perform([Send([self._hello()])])
         self._connected = True
@@ -122,50 +158,60 @@ class SidecarService:
         await self._all_ended.wait()
 
     async def _say_goodbye(self) -> None:
+        with anyio.move_on_after(GOODBYE_S):
+            await self._hand_back_unread()
         self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
-        with anyio.move_on_after(self._policy.drain_s):
+        with anyio.move_on_after(GOODBYE_S):
             await self._outbox.empty()
             await self._flush_output()
+
+    async def _hand_back_unread(self) -> None:
+        """Orders that were on their way while the reading was ended."""
+        try:
+            self._take(await self._store.read(self._card.slots + SPARE_READ, block_ms=0))
+            await self._look_for_unknown()
+        except TROUBLE as error:
+            self._complaints.say(error)
 
     # --------------------------------------------------------------- orders
 
     async def _read(self) -> None:
+        """Take orders. Only this loop does, so that no order can be found pending while its delivery is on the way."""
         attempt = 0
-        while True:
+        while self._refused is None:
             try:
                 if not self._connected:
                     await self._reconnect()
+                elif self._look_wanted:
+                    await self._look_for_unknown()
                 count = max(0, self._machine.free_slots) + SPARE_READ
-                entries = await self._store.read(count, int(BLOCK_MAX_S * 1000))
+                self._take(await self._store.read(count, int(BLOCK_MAX_S * 1000)))
                 attempt = 0
-            except AWAY as error:
-                self._say_away(error)
+            except TROUBLE as error:
                 self._connected = False
-                await anyio.sleep(backoff_s(attempt))
-                attempt += 1
-                continue
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                log.warning("the stream of orders was made anew")
-                self._connected = False
-                continue
-            for entry in entries:
-                self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
+                if self._is_refused(error):
+                    self.stop()
+                else:
+                    await anyio.sleep(backoff_s(attempt))
+                    attempt += 1
+
+    def _take(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
 
     async def _reconnect(self) -> None:
-        """After Redis was away: an order may be pending of whose delivery the reply was lost."""
+        """After Redis was away: leases are old, and an order may be pending of whose delivery the reply was lost."""
         await self._store.open()
+        await self._renew()
         await self._look_for_unknown()
         self._perform([Send([self._hello()])])
         self._connected = True
+        self._complaints.over()
 
     async def _look_for_unknown(self) -> None:
-        pending = await self._store.pending()
-        unknown = [entry for entry in pending if not self._knows(entry)]
-        for entry in await self._store.entries(unknown):
-            if not self._knows(entry.id):
-                self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
+        self._look_wanted = False
+        unknown = [entry for entry in await self._store.pending() if not self._knows(entry)]
+        self._take(await self._store.entries(unknown))
 
     def _knows(self, entry: str) -> bool:
         return entry in self._runs or entry in self._outbox.settling
@@ -192,16 +238,27 @@ class SidecarService:
     async def _run(self, entry: str, order: Assign, scope: anyio.CancelScope) -> None:
         outcome = Outcome("failed", "lost", "it was ended before it had an outcome")
         try:
-            if not self._runner.in_process:
-                self._journal.started(RunNote(entry, order, self._clock()))
-            job = self._job(entry, order)
             with scope:
-                outcome = await self._runner.run(job)
+                outcome = await self._attempt(entry, order, scope)
         except OSError as error:
-            outcome = Outcome("failed", "wake_failed", f"the sidecar's disk refuses: {error}")
+            outcome = _not_woken(f"the sidecar's disk refuses: {error}")
+        except Exception as error:
+            log.exception("the attempt of order %s failed in a way that no runner foresees", entry)
+            outcome = _not_woken(f"{type(error).__name__}: {error}")
         del self._runs[entry]
         self._perform(self._machine.ended(entry, outcome, self._clock()))
         self._note_if_all_ended()
+
+    async def _attempt(self, entry: str, order: Assign, scope: anyio.CancelScope) -> Outcome:
+        if scope.cancel_called:
+            return Outcome("failed", "lost", "it was ended before it was started")
+        try:
+            job = self._job(entry, order)
+        except (ValueError, RecursionError) as error:
+            return _not_woken(f"this sidecar cannot read the task: {error}")
+        if not self._runner.in_process:
+            self._journal.started(RunNote(entry, order, self._clock()))
+        return await self._runner.run(job)
 
     def _job(self, entry: str, order: Assign) -> Job:
         def alive() -> None:
@@ -213,7 +270,10 @@ class SidecarService:
         def printed(body: bytes) -> None:
             self._output.add(order.task, order.attempt, body)
 
-        return Job(entry, read_spec(order.spec), order.attempt, order.token, alive, spawned, printed)
+        spec = read_spec(order.spec)
+        if not is_id(order.task) or spec.id != order.task or not order.token.replace(".", "").isalnum():
+            raise ValueError("its id or its token is malformed")
+        return Job(entry, spec, order.attempt, order.token, alive, spawned, printed)
 
     def _note_if_all_ended(self) -> None:
         if self._machine.draining and not self._machine.held:
@@ -236,37 +296,66 @@ class SidecarService:
     async def _beat(self) -> None:
         """Renew what really runs and say so. A beat that cannot be sent is not made up for: the next one says all."""
         while True:
-            try:
-                await self._store.beat(self._machine.beat(self._clock(), self._outbox.unsent), self._beat_s)
-                lost = await self._store.renew(self._machine.held)
-                self._perform(self._machine.leases_lost(lost))
-                await self._look_for_unknown()
-            except (*AWAY, ResponseError) as error:
-                self._say_away(error)
-            await anyio.sleep(self._beat_s)
+            for duty in (self._renew, self._send_beat):
+                try:
+                    await duty()
+                except TROUBLE as error:
+                    self._complaints.say(error)
+            self._look_wanted = True
+            await anyio.sleep(self._card.beat_s)
+
+    async def _renew(self) -> None:
+        lost = await self._store.renew(self._machine.held)
+        self._perform(self._machine.leases_lost(lost))
+
+    async def _send_beat(self) -> None:
+        await self._store.beat(self._machine.beat(self._clock(), self._outbox.unsent), self._card.beat_s)
 
     async def _pass_output_on(self) -> None:
+        attempt = 0
         while True:
-            await anyio.sleep(OUTPUT_FLUSH_S)
-            await self._flush_output()
+            await anyio.sleep(OUTPUT_FLUSH_S + (backoff_s(attempt) if attempt else 0))
+            attempt = 0 if await self._flush_output() else attempt + 1
 
-    async def _flush_output(self) -> None:
+    async def _flush_output(self) -> bool:
+        """Send what was printed. What Redis refuses is dropped; while it is away, the newest waits. False: it waits."""
         pieces = self._output.take(self._clock())
-        if not pieces:
-            return
-        try:
-            await self._store.output(pieces)
-        except (*AWAY, ResponseError) as error:
-            self._say_away(error)
-            self._output.put_back(pieces)
+        for first in range(0, len(pieces), OUTPUT_PIECES_MAX):
+            try:
+                await self._store.output(pieces[first : first + OUTPUT_PIECES_MAX])
+            except AWAY as error:
+                self._complaints.say(error)
+                self._output.put_back(pieces[first:])
+                return False
+            except TROUBLE as error:
+                self._complaints.say(error)
+        return True
+
+    async def _keep_house(self) -> None:
+        while True:
+            await anyio.sleep(HOUSEKEEPING_S)
+            keep = frozenset(self._machine.tasks)
+            await anyio.to_thread.run_sync(
+                remove_old, self._folder, self._clock() / 1000, self._policy.retention_s, keep
+            )
 
     # --------------------------------------------------------------- saying
 
     def _hello(self) -> Hello:
         return Hello(agent=self._name, incarnation=self._incarnation, card=self._card)
 
-    def _say_away(self, error: Exception) -> None:
-        log.warning("Redis is away: %s", error)
+    def _is_refused(self, error: Exception) -> bool:
+        """Whether Redis refuses this user; any other trouble is said, and will be over some day."""
+        problem = named(error, self._connections.url)
+        if isinstance(problem, CredentialsRefused):
+            self._refused = problem
+            return True
+        self._complaints.say(error)
+        return False
+
+
+def _not_woken(why: str) -> Outcome:
+    return Outcome("failed", "wake_failed", bounded(why, DETAIL_MAX))
 
 
 def beat_interval_s(name: str, policy: Policy) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
-from agentcom.model.messages import Assign
+from agentcom.model.codec import decode_report, encode
+from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import ProcessIdentity
 
@@ -54,5 +56,25 @@ class Runner(Protocol):
 
 
 def bounded(text: str, limit: int) -> str:
-    """The text, cut where it would be too long for a report."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """The text, cut where it would be too long for a report, and without what no JSON can carry."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return cut.encode("utf-8", "replace").decode("utf-8")
+
+
+def with_value(outcome: Outcome, value: Any) -> Outcome:
+    """The outcome with a value in it, or what is wrong with the value.
+
+    Raises:
+        ValueError: a report cannot carry it.
+    """
+    try:
+        body = encode(value)
+        if len(body) > VALUE_MAX_BYTES:
+            raise ValueError(f"it has {len(body):,} bytes of JSON, over {VALUE_MAX_BYTES:,}")
+        final = msgspec.structs.replace(outcome, value=msgspec.json.decode(body))
+        read = decode_report(encode(Finished(agent="", incarnation="", task="", token="", outcome=final)))
+    except (TypeError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:
+        raise ValueError(f"it is not JSON: {error}") from error
+    if isinstance(read, str):
+        raise ValueError(read)
+    return final

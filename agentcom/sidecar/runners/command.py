@@ -7,10 +7,11 @@ sign of life is the first thing that it prints, or its end: that it was spawned 
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import anyio
 import anyio.lowlevel
@@ -22,7 +23,7 @@ from agentcom.model.task import Outcome, Usage
 from agentcom.processes import ProcessIdentity, identify
 from agentcom.settings import AgentSettings, fill
 from agentcom.sidecar.ending import end_orphan, end_tree
-from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, VALUE_MAX_BYTES, Job, bounded
+from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, VALUE_MAX_BYTES, Job, bounded, with_value
 
 EXIT_RETRY_LATER = 75
 EXIT_MISCONFIGURED = 78
@@ -51,7 +52,7 @@ class CommandRunner:
     ) -> None:
         self._name = name
         self._settings = settings
-        self._folder = folder
+        self._folder = folder.absolute()  # the command runs elsewhere, and is told paths within it
         self._environ = {key: environ[key] for key in settings.env_pass if key in environ} | settings.env
         self._grace_s = grace_s
 
@@ -61,7 +62,7 @@ class CommandRunner:
             files = _Files(self._folder, self._settings.workspace, job)
             files.write_task(job)
             process = self._spawn(job, files)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             return Outcome("failed", "wake_failed", bounded(f"the command cannot be started: {error}", DETAIL_MAX))
         try:
             identity = identify(process.pid)
@@ -71,7 +72,6 @@ class CommandRunner:
         finally:
             with anyio.CancelScope(shield=True):
                 await end_tree(process, str(files.task), self._grace_s)
-                process.wait()
         return _outcome_of(exit_code, files)
 
     async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> None:
@@ -109,25 +109,31 @@ class CommandRunner:
     async def _follow(self, process: subprocess.Popen[bytes], files: _Files, job: Job) -> int:
         """Pass on what the agent prints until its process ends; its exit code."""
         with files.output.open("rb") as output:
-            while True:
-                exit_code = process.poll()
-                printed = output.read(READ_BYTES)
-                if printed:
-                    job.alive()
-                    job.printed(printed)
-                    await anyio.lowlevel.checkpoint()
-                elif exit_code is not None:
-                    job.alive()
-                    return exit_code
-                else:
+            while (exit_code := process.poll()) is None:
+                if not await _pass_on(output, job, READ_BYTES):
                     await anyio.sleep(POLL_S)
+            # What it left behind may go on printing for ever: only what is there by now is passed on.
+            left = os.fstat(output.fileno()).st_size - output.tell()
+            while left > 0 and (passed := await _pass_on(output, job, min(left, READ_BYTES))):
+                left -= passed
+        job.alive()
+        return exit_code
+
+
+async def _pass_on(output: BinaryIO, job: Job, limit: int) -> int:
+    printed = output.read(limit)
+    if printed:
+        job.alive()
+        job.printed(printed)
+        await anyio.lowlevel.checkpoint()
+    return len(printed)
 
 
 class _Files:
     """Where one attempt keeps its files. The workspace is the task's, so that a later attempt goes on in it."""
 
     def __init__(self, folder: Path, workspace: str, job: Job) -> None:
-        self.workspace = Path(workspace) if workspace else folder / "workspaces" / job.spec.id
+        self.workspace = Path(workspace).absolute() if workspace else folder / "workspaces" / job.spec.id
         attempt = _attempt_folder(folder, job.spec.id, job.token)
         self.task = attempt / TASK_FILE
         self.prompt = attempt / "prompt.txt"
@@ -152,11 +158,12 @@ class _Files:
 
 
 def _attempt_folder(folder: Path, task: str, token: str) -> Path:
-    return folder / "attempts" / f"{task}.{token.partition('.')[0]}"
+    """One that no other attempt has: after a fail-over of Redis, two may have the same generation."""
+    return folder / "attempts" / f"{task}.{token}"
 
 
 class _Result(msgspec.Struct):
-    """What an agent may write to its result file."""
+    """What an agent may write to its result file; any other fields of it become the outcome's value."""
 
     summary: str = ""
     changed: tuple[str, ...] = ()
@@ -169,32 +176,48 @@ def _outcome_of(exit_code: int, files: _Files) -> Outcome:
         ended = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         return Outcome("failed", reason, bounded(f"{ended}: {_last_words(files.output)}", DETAIL_MAX), exit_code)
     try:
-        size = files.result.stat().st_size
-        if size > VALUE_MAX_BYTES:
-            return Outcome("failed", "bad_result", f"its result file has {size:,} bytes, over {VALUE_MAX_BYTES:,}", 0)
-        body = files.result.read_bytes()
-    except OSError:
+        body = _read(files.result, VALUE_MAX_BYTES + 1)
+        if len(body) > VALUE_MAX_BYTES:
+            raise ValueError(f"it has over {VALUE_MAX_BYTES:,} bytes")
+        return _outcome_in(body)
+    except FileNotFoundError:
         return Outcome("completed", exit_code=0)
-    try:
-        result = msgspec.json.decode(body, type=_Result)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        return Outcome("failed", "bad_result", bounded(f"its result file cannot be read: {error}", DETAIL_MAX), 0)
-    return Outcome(
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        return Outcome("failed", "bad_result", bounded(f"its result file is refused: {error}", DETAIL_MAX), 0)
+
+
+def _outcome_in(body: bytes) -> Outcome:
+    told = msgspec.json.decode(body, type=dict[str, Any])
+    result = msgspec.convert(told, _Result)
+    outcome = Outcome(
         "completed",
         exit_code=0,
         summary=bounded(result.summary, SUMMARY_MAX),
         changed=result.changed,
         usage=result.usage,
     )
+    others = {name: value for name, value in told.items() if name not in _Result.__struct_fields__}
+    return with_value(outcome, others) if others else outcome
+
+
+def _read(path: Path, limit: int, *, end: bool = False) -> bytes:
+    """The beginning or the end of a file, which the agent may have made something else that would never end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path.name} is not a file")
+        file.seek(max(0, found.st_size - limit) if end else 0)
+        return file.read(limit)
 
 
 def _last_words(output: Path) -> str:
     """The end of what it printed, in one line: the likeliest place of the cause."""
     try:
-        with output.open("rb") as printed:
-            printed.seek(0, os.SEEK_END)
-            printed.seek(max(0, printed.tell() - LAST_WORDS_BYTES))
-            lines = printed.read().decode("utf-8", "replace").strip().splitlines()
+        lines = _read(output, LAST_WORDS_BYTES, end=True).decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return "it printed nothing that can be read"
     return " / ".join(line.strip() for line in lines[-3:]) or "it printed nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import traceback
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -10,15 +11,13 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-import msgspec
 from msgspec import Struct
 
 from agentcom.errors import ConfigurationError
-from agentcom.model.codec import encode
 from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
-from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, VALUE_MAX_BYTES, Job, bounded
+from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, with_value
 
 
 class Task(Struct, frozen=True):
@@ -54,26 +53,39 @@ class PythonRunner:
         self._is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004 - it is the coroutine-ness of the method that is asked for
         )
+        self._threads = anyio.CapacityLimiter(math.inf)
+        """The machine bounds what runs at once; a thread must never wait for another's after it was said to live."""
 
     async def run(self, job: Job) -> Outcome:
         """Call the handler. That it is entered is its first sign of life; what it raises fails the attempt."""
         spec = job.spec
-        task = Task(
-            spec.id, spec.heading, spec.text, spec.context, job.attempt, lambda line: job.printed(f"{line}\n".encode())
-        )
+
+        def tell(line: str) -> None:
+            job.printed(f"{line}\n".encode("utf-8", "backslashreplace"))
+
+        task = Task(spec.id, spec.heading, spec.text, spec.context, job.attempt, tell)
         try:
             job.alive()
-            if self._is_async:
-                value = await self._handler(task)
-            else:
-                value = await anyio.to_thread.run_sync(self._handler, task, abandon_on_cancel=True)
-        except Exception as error:
-            job.printed(traceback.format_exc().encode("utf-8", "backslashreplace"))
-            return Outcome("failed", "handler_raised", bounded(f"{type(error).__name__}: {error}", DETAIL_MAX))
-        return _outcome_of(value)
+            return _outcome_of(await self._call(task))
+        except (Exception, SystemExit) as error:
+            return _raised(job, error)
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+            return _raised(job, error)  # it awaited something else that was cancelled; nobody ended it
+
+    async def _call(self, task: Task) -> Any:
+        if self._is_async:
+            return await self._handler(task)
+        return await anyio.to_thread.run_sync(self._handler, task, abandon_on_cancel=True, limiter=self._threads)
 
     async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> None:
         """Nothing to end: a function dies with the process that it ran in."""
+
+
+def _raised(job: Job, error: BaseException) -> Outcome:
+    job.printed(traceback.format_exc().encode("utf-8", "backslashreplace"))
+    return Outcome("failed", "handler_raised", bounded(f"{type(error).__name__}: {error}", DETAIL_MAX))
 
 
 def _outcome_of(value: Any) -> Outcome:
@@ -82,12 +94,9 @@ def _outcome_of(value: Any) -> Outcome:
     if isinstance(value, str):
         return Outcome("completed", summary=bounded(value, SUMMARY_MAX))
     try:
-        size = len(encode(value))
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        return Outcome("failed", "bad_result", bounded(f"what the handler returned is not JSON: {error}", DETAIL_MAX))
-    if size > VALUE_MAX_BYTES:
-        return Outcome("failed", "bad_result", f"the handler returned {size:,} bytes of JSON, over {VALUE_MAX_BYTES:,}")
-    return Outcome("completed", value=value)
+        return with_value(_COMPLETED, value)
+    except ValueError as error:
+        return Outcome("failed", "bad_result", bounded(f"what the handler returned is refused: {error}", DETAIL_MAX))
 
 
 _COMPLETED = Outcome("completed")
@@ -102,7 +111,7 @@ def load_handler(path: str) -> Handler:
     module, _, name = path.partition(":")
     try:
         handler = getattr(import_module(module), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"handler {path!r} cannot be imported: {type(error).__name__}: {error}",
             "Name it as package.module:function, importable from where the sidecar runs",

@@ -1,0 +1,190 @@
+"""Agents, the journal, dead letters and settings as people and scripts see them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from agentcom.capability import quote
+from agentcom.cli.look import STYLES, Now
+from agentcom.cli.table import Column, lay_out, said
+from agentcom.ids import short, shorten
+from agentcom.model.agent import AgentRecord
+from agentcom.model.messages import Beat, DeadLetter, Line
+from agentcom.model.task import ReadRecord
+from agentcom.wording import one_line
+
+# ------------------------------------------------------------------- agents
+
+AGENT_COLUMNS = (
+    Column("AGENT", least=8),
+    Column("LINK"),
+    Column("ACTIVITY"),
+    Column("SLOTS", right=True),
+    Column("BEAT", rank=1, right=True),
+    Column("DONE", rank=3, right=True),
+    Column("FAILED", rank=3, right=True),
+    Column("SUCCESS", rank=4, right=True),
+    Column("TASKS", rank=2, least=9),
+    Column("SKILLS", rank=5, least=16),
+    Column("HOST", rank=6, least=6),
+)
+
+
+def activity_of(agent: AgentRecord, beat: Beat | None) -> str:
+    """What its own last beat says that it does; unknown without one that its current sidecar sent."""
+    if agent.link == "offline":
+        return ""
+    return beat.state if beat is not None and beat.incarnation == agent.incarnation else "unknown"
+
+
+def agents(records: Sequence[AgentRecord], beats: Mapping[str, Beat], now: Now, width: int | None) -> list[Text]:
+    """One line for each agent."""
+    return lay_out(AGENT_COLUMNS, [_agent_row(agent, beats.get(agent.name), now) for agent in records], width)
+
+
+def _agent_row(agent: AgentRecord, beat: Beat | None, now: Now) -> list[Text]:
+    card = agent.card
+    done = agent.completed + agent.failed
+    running = sorted(set(agent.running.values()))
+    return [
+        said(agent.name, "bold"),
+        said(agent.link, STYLES.get(agent.link, "")),
+        said(activity_of(agent, beat), STYLES.get(activity_of(agent, beat), "")),
+        said(f"{len(agent.running)}/{card.slots}"),
+        said(now.since(beat.at) if beat is not None else ""),
+        said(agent.completed or ""),
+        said(agent.failed or ""),
+        said(f"{agent.success:.0%}" if done else ""),
+        said(" ".join(short(task) for task in running)),
+        said(skills(agent)),
+        said(card.host),
+    ]
+
+
+def skills(agent: AgentRecord) -> str:
+    """Its attributes in one line, as the requirements language writes them: `python 3, os linux`."""
+    return ", ".join(
+        name if value is True else f"{name} {quote(value)}" for name, value in sorted(agent.card.attributes.items())
+    )
+
+
+def agent_document(agent: AgentRecord, beat: Beat | None) -> dict[str, Any]:
+    """An agent for scripts, as `agentcom agents --json` lists it. Times are Unix ms; 0 means never."""
+    return {
+        "name": agent.name,
+        "link": agent.link,
+        "link_since_at": agent.since_at,
+        "activity": activity_of(agent, beat),
+        "beat_at": beat.at if beat is not None else 0,
+        "slots": agent.card.slots,
+        "free_slots": agent.free_slots,
+        "running": sorted(set(agent.running.values())),
+        "completed": agent.completed,
+        "failed": agent.failed,
+        "success": round(agent.success, 4),
+        "attributes": agent.card.attributes,
+        "accepts": agent.card.accepts,
+        "context_tokens": agent.card.context_tokens,
+        "runner": agent.card.runner,
+        "host": agent.card.host,
+        "version": agent.card.version,
+        "incarnation": agent.incarnation,
+    }
+
+
+# ------------------------------------------------------------------ journal
+
+
+def journal_line(line: Line, now: Now, width: int | None) -> Text:
+    """A line of the journal in one line: `12:04:31  tk-9f21c4  queued → assigned  oak  match`."""
+    subject = short(line.task) if line.task else line.agent or line.what
+    text = Text.assemble(
+        (f"{now.clock(line.at):<9} ", "dim"), said(f"{subject:<9}", "bold"), "  ", *_step(line), said(_aside(line))
+    )
+    if width is not None and text.cell_len > width:
+        text.truncate(width, overflow="ellipsis")
+    text.rstrip()
+    return text
+
+
+def _step(line: Line) -> list[Text]:
+    if line.what == "refused":
+        return [said("refused ", STYLES["rejected"])]
+    if not line.after and not line.before:
+        return [said(f"{line.trigger} ")]
+    after = line.after or "forgotten"
+    before = f"{line.before} → " if line.before else ""
+    return [said(before, "dim"), said(f"{after} ", STYLES.get(after, ""))]
+
+
+def _aside(line: Line) -> str:
+    """Who, why and how it came about, as far as there is anything to say."""
+    who = f"on {line.agent}" if line.agent and line.task else ""
+    try_ = f"try {line.generation}" if line.generation > 1 and line.task else ""
+    trigger = f"by {line.trigger}" if line.what != "pool" and line.trigger not in ("match", "submit") else ""
+    why = ": ".join(part for part in (line.reason, one_line(line.detail, 500)) if part)
+    return " · ".join(part for part in (who, try_, trigger, why) if part)
+
+
+def journal_document(entry: str, line: Line) -> dict[str, Any]:
+    """A line of the journal for scripts; `id` is the entry of the stream that carries it, with up to 31 others."""
+    empty = {field.name: field.default for field in msgspec.structs.fields(Line) if not field.required}
+    told: dict[str, Any] = msgspec.to_builtins(line)
+    return {"id": entry} | empty | told
+
+
+# --------------------------------------------------------------- dead letters
+
+DEAD_COLUMNS = (
+    Column("ID"),
+    Column("DIED"),
+    Column("ATTEMPTS", rank=2, right=True),
+    Column("REASON"),
+    Column("TITLE", least=16),
+    Column("DETAIL", rank=1, least=24),
+)
+
+
+def still_dead(letters: Sequence[DeadLetter], records: Mapping[str, ReadRecord]) -> list[DeadLetter]:
+    """The latest letter of each task that is failed now: not of those that were sent back, or are not kept any more."""
+    latest: dict[str, DeadLetter] = {}
+    for letter in letters:
+        record = records.get(letter.task)
+        if record is not None and record.state == "failed":
+            latest.setdefault(letter.task, letter)
+    return list(latest.values())
+
+
+def dead(letters: Sequence[DeadLetter], now: Now, width: int | None) -> list[Text]:
+    """One line for each dead letter."""
+    names = shorten({letter.task for letter in letters})
+    rows = [
+        [
+            said(names[letter.task], "bold"),
+            said(now.ago(letter.at)),
+            said(letter.attempts),
+            said(letter.reason, STYLES["failed"]),
+            said(letter.title),
+            said(one_line(letter.detail, 500), "dim"),
+        ]
+        for letter in letters
+    ]
+    return lay_out(DEAD_COLUMNS, rows, width)
+
+
+# ------------------------------------------------------------------ settings
+
+CONFIG_COLUMNS = (Column("SETTING"), Column("VALUE", least=16), Column("FROM", least=12))
+
+
+def config(settings: Sequence[tuple[str, str, str]], width: int | None) -> list[Text]:
+    """One line for each setting; what is not at its default stands out."""
+    rows = [
+        [said(key, "" if source == "default" else "bold"), said(value), said(source, "dim")]
+        for key, value, source in settings
+    ]
+    return lay_out(CONFIG_COLUMNS, rows, width)

@@ -1,0 +1,21 @@
+"""Docs hold no promise that the code does not keep."""
+
+from pathlib import Path
+
+from agentcom.broker.keys import Keys
+from docs.generate import with_diagram
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+
+
+def test_the_lifecycle_diagram_is_the_one_of_the_table() -> None:
+    assert with_diagram(ARCHITECTURE) == ARCHITECTURE, "run `make docs`"
+
+
+def test_every_key_has_a_row_with_its_owner_and_bound() -> None:
+    names = Keys("p")
+    for key in (names.inbox, names.reports, names.open, names.agents, names.keys, names.journal, names.dead):
+        assert f"| `{key.rpartition(':')[2]}` |" in ARCHITECTURE
+    for kind, argument in (("task", "ID"), ("orders", "NAME"), ("beat", "NAME"), ("output", "ID"), ("refused", "ENTRY")):
+        assert f"| `{kind}:{argument}` |" in ARCHITECTURE

@@ -1,0 +1,115 @@
+"""What the tests of the sidecar share: orders as the scheduler writes them, and a scheduler by hand."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+from msgspec import Raw
+
+from agentcom.broker.connection import Connections
+from agentcom.broker.keys import ORDERS_GROUP, SWEEPER, Keys
+from agentcom.broker.streams import text
+from agentcom.ids import new_id, nonce
+from agentcom.model.codec import decode_beat, decode_report, encode
+from agentcom.model.messages import Accepted, AnyReport, Assign, Beat, Finished, Hello, Stop
+from agentcom.model.task import TaskSpec
+from agentcom.settings import Policy
+
+POLICY = Policy(
+    beat_s=0.3, beat_offset_s=0.0, accept_report_s=0.25, grace_s=0.5, drain_s=1.0, output_bytes=65_536
+)
+"""Quick enough for tests, and else like the real one."""
+
+
+def assign(incarnation: str, text: str = "do it", *, timeout_s: float = 60.0, **others: Any) -> Assign:
+    """An order to work on a new task."""
+    spec = TaskSpec(id=new_id(int(time.time() * 1000), os.urandom), text=text)
+    token = f"1.{nonce(os.urandom)}"
+    fields = {"task": spec.id, "token": token, "spec": Raw(encode(spec)), "attempt": 1} | others
+    return Assign(incarnation=incarnation, timeout_s=timeout_s, **fields)
+
+
+def stop(order: Assign, why: str = "canceled by its submitter") -> Stop:
+    """An order to end what was assigned by another."""
+    return Stop(incarnation=order.incarnation, task=order.task, token=order.token, why=why)
+
+
+async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 10.0) -> Any:
+    """Wait until this is true, and return what it is."""
+    with anyio.move_on_after(within_s):
+        while True:
+            found = await condition()
+            if found:
+                return found
+            await anyio.sleep(0.01)
+    raise AssertionError(f"not within {within_s} s: {await condition()!r}")
+
+
+class Desk:
+    """The scheduler's end of one agent, by hand."""
+
+    def __init__(self, connections: Connections, pool: str, agent: str) -> None:
+        self.redis = connections.commands
+        self.keys = Keys(pool)
+        self.agent = agent
+        self.orders = self.keys.orders(agent)
+
+    async def order(self, message: Assign | Stop | bytes) -> str:
+        body = message if isinstance(message, bytes) else encode(message)
+        return text(await self.redis.xadd(self.orders, {"m": body}))
+
+    async def reports(self) -> list[AnyReport]:
+        entries: Any = await self.redis.xrange(self.keys.reports)
+        found = [decode_report(fields[b"m"]) for _, fields in entries]
+        assert not any(isinstance(report, str) for report in found), found
+        return found
+
+    async def finished(self, token: str) -> list[Finished]:
+        return [one for one in await self.reports() if isinstance(one, Finished) and one.token == token]
+
+    async def accepted(self, token: str) -> list[Accepted]:
+        return [one for one in await self.reports() if isinstance(one, Accepted) and one.token == token]
+
+    async def outcome(self, order: Assign | Stop, within_s: float = 10.0) -> Finished:
+        """The one report of how this ended, as soon as there is one."""
+        found = await until(lambda: self.finished(order.token), within_s)
+        assert len(found) == 1, found
+        return found[0]
+
+    async def hello(self, number: int = 1) -> Hello:
+        """The hello of the sidecar's latest start, once there were so many of different starts."""
+
+        async def hellos() -> list[Hello]:
+            said = [one for one in await self.reports() if isinstance(one, Hello)]
+            return said if len({one.incarnation for one in said}) >= number else []
+
+        return (await until(hellos))[-1]
+
+    async def beat(self) -> Beat | None:
+        body = await self.redis.get(self.keys.beat(self.agent))
+        beat = decode_beat(body) if body else None
+        assert not isinstance(beat, str), beat
+        return beat
+
+    async def pending(self) -> list[dict[str, Any]]:
+        return list(await self.redis.xpending_range(self.orders, ORDERS_GROUP, "-", "+", 100))
+
+    async def left(self) -> int:
+        return int(await self.redis.xlen(self.orders))
+
+    async def claim_away(self, entry: str) -> None:
+        """As the scheduler's sweep does."""
+        await self.redis.xclaim(self.orders, ORDERS_GROUP, SWEEPER, 0, [entry])
+
+    async def output(self, task: str) -> bytes:
+        entries: Any = await self.redis.xrange(self.keys.output(task))
+        return b"".join(fields[b"t"] for _, fields in entries)
+
+
+def results(found: Sequence[AnyReport]) -> list[str]:
+    """The results of the ends among these reports, in their order."""
+    return [one.outcome.result for one in found if isinstance(one, Finished)]

@@ -1,0 +1,260 @@
+"""What a sidecar decides, told as stories: orders in, effects out."""
+
+import pytest
+from msgspec import Raw
+
+from agentcom.model.codec import encode
+from agentcom.model.messages import Accepted, Assign, Finished, Stop
+from agentcom.model.task import Outcome
+from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
+
+ME = "sc-2"
+DONE = Outcome("completed", summary="done")
+BROKEN = Outcome("failed", "exit_code", "exit code 1", 1)
+ACCEPT_REPORT_MS = 250
+
+
+def machine(slots: int = 2) -> Machine:
+    return Machine("oak", ME, slots, ACCEPT_REPORT_MS)
+
+
+def order(name: str = "a", *, incarnation: str = ME, timeout_s: float = 60.0) -> Assign:
+    return Assign(
+        incarnation=incarnation,
+        task=f"task-{name}",
+        token=f"1.{name}",
+        spec=Raw(encode({"text": name})),
+        attempt=1,
+        timeout_s=timeout_s,
+    )
+
+
+def stop(name: str = "a", why: str = "not wanted") -> Stop:
+    return Stop(incarnation=ME, task=f"task-{name}", token=f"1.{name}", why=why)
+
+
+def told(effects: list[Effect]) -> list[tuple[str, str, str]]:
+    """Kind of report, task and result of everything that is sent."""
+    reports = [report for effect in effects if isinstance(effect, Send) for report in effect.reports]
+    return [
+        ("finished", report.task, report.outcome.result)
+        if isinstance(report, Finished)
+        else ("accepted", report.task, "")
+        for report in reports
+        if isinstance(report, Finished | Accepted)
+    ]
+
+
+def settled(effects: list[Effect]) -> list[str]:
+    return [entry for effect in effects if isinstance(effect, Send) for entry in effect.settled]
+
+
+def test_an_order_is_started_and_its_end_is_reported_and_settled_in_one_step():
+    sidecar = machine()
+    assert sidecar.ordered("1-0", order(), now=0) == [Start("1-0", order())]
+    [send] = sidecar.ended("1-0", DONE, now=40)
+    assert isinstance(send, Send)
+    assert send.settled == ["1-0"]
+    [report] = send.reports
+    assert isinstance(report, Finished)
+    assert (report.agent, report.incarnation, report.token, report.outcome) == ("oak", ME, "1.a", DONE)
+    assert (report.started_at, report.ended_at) == (0, 40)
+    assert sidecar.held == []
+
+
+def test_an_order_for_an_earlier_start_is_handed_back():
+    effects = machine().ordered("1-0", order(incarnation="sc-1"), now=0)
+    assert told(effects) == [("finished", "task-a", "handed_back")]
+    assert settled(effects) == ["1-0"]
+
+
+def test_an_order_beyond_the_slots_is_handed_back():
+    sidecar = machine(slots=1)
+    sidecar.ordered("1-0", order("a"), now=0)
+    assert told(sidecar.ordered("2-0", order("b"), now=0)) == [("finished", "task-b", "handed_back")]
+    sidecar.ended("1-0", DONE, now=1)
+    assert sidecar.ordered("3-0", order("c"), now=2) == [Start("3-0", order("c"))]
+
+
+def test_an_order_delivered_twice_is_started_once():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.ordered("1-0", order(), now=1) == []
+
+
+@pytest.mark.pitfall_1
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("slots", [1, 2])
+def test_an_attempt_ordered_by_two_entries_is_not_handed_back_while_it_runs(slots, draining):
+    sidecar = machine(slots)
+    sidecar.ordered("1-0", order(), now=0)
+    if draining:
+        sidecar.drain()
+    assert sidecar.ordered("2-0", order(), now=1) == [Send(settled=["2-0"])]
+    assert told(sidecar.ended("1-0", DONE, now=2)) == [("finished", "task-a", "completed")]
+
+
+def test_what_cannot_be_read_is_settled_and_nothing_is_said_of_it():
+    assert machine().ordered("1-0", "not JSON", now=0) == [Send(settled=["1-0"])]
+
+
+@pytest.mark.parametrize("timeout_s", [1e308, 10.0**15])
+def test_a_time_limit_beyond_all_measure_is_no_limit(timeout_s):
+    sidecar = machine()
+    sidecar.ordered("1-0", order(timeout_s=timeout_s), now=0)
+    assert sidecar.tick(now=10**11) == []
+
+
+def test_acceptance_is_reported_when_the_agent_has_lived_for_a_while():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.wake_at() is None
+    sidecar.alive("1-0", now=10)
+    assert sidecar.wake_at() == 10 + ACCEPT_REPORT_MS
+    assert sidecar.tick(now=259) == []
+    effects = sidecar.tick(now=260)
+    assert told(effects) == [("accepted", "task-a", "")]
+    assert settled(effects) == []
+    assert [r.at for e in effects if isinstance(e, Send) for r in e.reports if isinstance(r, Accepted)] == [10]
+    sidecar.alive("1-0", now=300)
+    assert sidecar.tick(now=10_000) == []
+
+
+def test_what_ends_quickly_is_not_reported_accepted():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    sidecar.alive("1-0", now=10)
+    sidecar.ended("1-0", DONE, now=20)
+    assert sidecar.tick(now=1_000) == []
+    assert sidecar.wake_at() is None
+
+
+@pytest.mark.pitfall_7
+def test_an_agent_that_shows_no_life_is_never_reported_accepted():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.tick(now=59_999) == []
+    assert sidecar.beat(60_000, 0).state == "assigned"
+
+
+def test_stop_ends_what_runs_and_the_end_is_its_answer():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.ordered("2-0", stop(), now=5) == [Send(settled=["2-0"]), End("1-0")]
+    effects = sidecar.ended("1-0", BROKEN, now=9)
+    assert told(effects) == [("finished", "task-a", "canceled")]
+    assert settled(effects) == ["1-0"]
+
+
+def test_stop_of_what_is_not_here_is_answered_so_that_its_slot_becomes_free():
+    effects = machine().ordered("2-0", stop(), now=5)
+    assert told(effects) == [("finished", "task-a", "lost")]
+    assert settled(effects) == ["2-0"]
+
+
+def test_a_second_stop_is_settled_and_ends_nothing_twice():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    sidecar.ordered("2-0", stop(), now=5)
+    assert sidecar.ordered("3-0", stop(), now=6) == [Send(settled=["3-0"])]
+
+
+def test_a_canceled_task_that_completed_meanwhile_is_canceled():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    sidecar.ordered("2-0", stop(), now=5)
+    assert told(sidecar.ended("1-0", DONE, now=6)) == [("finished", "task-a", "canceled")]
+
+
+def test_what_runs_over_its_limit_is_ended_and_fails_by_timeout():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(timeout_s=2), now=0)
+    assert sidecar.tick(now=1_999) == []
+    assert sidecar.tick(now=2_000) == [End("1-0")]
+    assert sidecar.tick(now=3_000) == []
+    [send] = sidecar.ended("1-0", BROKEN, now=3_100)
+    assert isinstance(send, Send)
+    [report] = send.reports
+    assert isinstance(report, Finished)
+    assert (report.outcome.result, report.outcome.reason) == ("failed", "timeout")
+    assert report.outcome.detail == "not done within 2 s"
+
+
+def test_what_completed_just_when_its_time_ended_is_completed():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(timeout_s=2), now=0)
+    sidecar.tick(now=2_000)
+    assert told(sidecar.ended("1-0", DONE, now=2_001)) == [("finished", "task-a", "completed")]
+
+
+@pytest.mark.pitfall_1
+def test_a_lost_lease_ends_what_runs_and_nothing_is_reported_or_settled():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.leases_lost(["1-0", "9-9"]) == [End("1-0")]
+    assert sidecar.leases_lost(["1-0"]) == []
+    assert sidecar.ended("1-0", DONE, now=9) == [Forget("1-0")]
+
+
+@pytest.mark.pitfall_1
+@pytest.mark.parametrize("before", ["stop", "timeout", "drain"])
+def test_a_lease_lost_while_it_is_being_ended_is_not_settled(before):
+    sidecar = machine()
+    sidecar.ordered("1-0", order(timeout_s=1), now=0)
+    {
+        "stop": lambda: sidecar.ordered("2-0", stop(), now=1),
+        "timeout": lambda: sidecar.tick(now=1_000),
+        "drain": sidecar.give_back,
+    }[before]()
+    assert sidecar.leases_lost(["1-0"]) == []
+    effects = sidecar.ended("1-0", BROKEN, now=9)
+    assert settled(effects) == []
+    assert effects[-1] == Forget("1-0")
+    assert told(effects) == ([("finished", "task-a", "canceled")] if before == "stop" else [])
+
+
+@pytest.mark.pitfall_4
+def test_stop_of_what_lost_its_lease_is_answered_when_it_is_over():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    sidecar.leases_lost(["1-0"])
+    assert sidecar.ordered("2-0", stop(), now=1) == [Send(settled=["2-0"])]
+    effects = sidecar.ended("1-0", BROKEN, now=9)
+    assert told(effects) == [("finished", "task-a", "canceled")]
+    assert settled(effects) == []
+
+
+def test_draining_hands_back_what_arrives_and_lets_run_what_runs():
+    sidecar = machine()
+    sidecar.ordered("1-0", order("a"), now=0)
+    sidecar.drain()
+    assert sidecar.free_slots == 0
+    assert told(sidecar.ordered("2-0", order("b"), now=1)) == [("finished", "task-b", "handed_back")]
+    assert told(sidecar.ended("1-0", BROKEN, now=2)) == [("finished", "task-a", "failed")]
+
+
+def test_what_is_given_back_is_handed_back_unless_it_completed():
+    sidecar = machine()
+    sidecar.ordered("1-0", order("a"), now=0)
+    sidecar.ordered("2-0", order("b"), now=0)
+    assert sidecar.give_back() == [End("1-0"), End("2-0")]
+    assert told(sidecar.ended("1-0", BROKEN, now=2)) == [("finished", "task-a", "handed_back")]
+    assert told(sidecar.ended("2-0", DONE, now=2)) == [("finished", "task-b", "completed")]
+
+
+@pytest.mark.pitfall_4
+def test_a_beat_says_what_really_runs():
+    sidecar = machine()
+    assert (sidecar.beat(1, 0).state, sidecar.beat(2, 0).count) == ("idle", 2)
+    sidecar.ordered("1-0", order("a"), now=0)
+    sidecar.ordered("2-0", order("b"), now=0)
+    assert sidecar.beat(3, 0).state == "assigned"
+    sidecar.alive("2-0", now=4)
+    beat = sidecar.beat(5, unsent=7)
+    assert (beat.state, beat.running, beat.unsent) == ("working", {"1.a": "task-a", "1.b": "task-b"}, 7)
+    sidecar.ended("1-0", DONE, now=6)
+    assert sidecar.beat(7, 0).running == {"1.b": "task-b"}
+
+
+def test_the_end_of_what_is_not_held_changes_nothing():
+    assert machine().ended("1-0", DONE, now=1) == []
