@@ -147,7 +147,7 @@ class Client:
 
         Args:
             text: what is to be done.
-            confirm_s: how long to wait for a scheduler to take it on, in seconds; 0 does not wait.
+            confirm_s: how long to wait for a sign that a scheduler takes it on, in seconds; 0 does not wait.
             spec: any other field of `agentcom.TaskSpec`, such as `requires="python >= 2"` or `priority="urgent"`.
 
         Raises:
@@ -186,9 +186,10 @@ class Client:
         for first in range(0, len(requests), REQUESTS_PER_TRIP):
             entries += await self._request(requests[first : first + REQUESTS_PER_TRIP])
         answers: list[TaskHandle | Refusal] = []
-        deadline = anyio.current_time() + confirm_s
+        read = True
         for part, entry in zip(parts, entries, strict=True):
-            answers += await self._confirm(part, entry, deadline)
+            read = read and await self._until_read(entry, anyio.current_time() + confirm_s)
+            answers += await self._answers(part, entry, admitted=read)
         return answers
 
     async def cancel(self, task: str, why: str = "") -> bool:
@@ -206,6 +207,21 @@ class Client:
             Refused: there is no such task, or it has neither failed nor been canceled.
         """
         return await self._ask(Retry(task=task))
+
+    async def ask_each(self, requests: Sequence[Cancel | Retry]) -> list[tuple[bool, str]]:
+        """Send many requests. Of each: whether a scheduler took it in time, and why it was refused, if it was."""
+        self._listen()
+        await self._listener.ready()
+        entries: list[str] = []
+        for first in range(0, len(requests), REQUESTS_PER_TRIP):
+            entries += await self._request(requests[first : first + REQUESTS_PER_TRIP])
+        answers: list[tuple[bool, str]] = []
+        read = True
+        for entry in entries:
+            read = read and await self._until_read(entry, anyio.current_time() + CONFIRM_S)
+            refusals = (await self.store.refusals(entry) if read else None) or []
+            answers.append((read, refusals[0].reason if refusals else ""))
+        return answers
 
     # ------------------------------------------------------------- looking
 
@@ -260,13 +276,12 @@ class Client:
         except Exception as error:
             raise named(error, self.url) from error
 
-    async def _confirm(self, specs: Sequence[TaskSpec], entry: str, deadline: float) -> list[TaskHandle | Refusal]:
-        waited = await self._until_read(entry, deadline)
-        refusals = (await self.store.refusals(entry) or []) if waited else []
+    async def _answers(self, specs: Sequence[TaskSpec], entry: str, *, admitted: bool) -> list[TaskHandle | Refusal]:
+        refusals = (await self.store.refusals(entry) or []) if admitted else []
         by_task = {refusal.task: refusal for refusal in refusals}
         unnamed = [refusal for refusal in refusals if not refusal.task]
         return [
-            self._answer(spec, by_task.get(spec.id) or next(iter(unnamed), None), admitted=waited) for spec in specs
+            self._answer(spec, by_task.get(spec.id) or next(iter(unnamed), None), admitted=admitted) for spec in specs
         ]
 
     def _answer(self, spec: TaskSpec, refusal: Refusal | None, *, admitted: bool) -> TaskHandle | Refusal:
@@ -277,15 +292,10 @@ class Client:
         return refusal
 
     async def _ask(self, request: Cancel | Retry) -> bool:
-        self._listen()
-        await self._listener.ready()
-        (entry,) = await self._request([request])
-        if not await self._until_read(entry, anyio.current_time() + CONFIRM_S):
-            return False
-        refusals = await self.store.refusals(entry)
-        if refusals:
-            raise Refused(refusals[0].reason)
-        return True
+        ((taken, refusal),) = await self.ask_each([request])
+        if refusal:
+            raise Refused(refusal)
+        return taken
 
     async def _until_read(self, entry: str, deadline: float) -> bool:
         """Wait until the scheduler has taken an inbox entry into account; false if none does in time.

@@ -12,6 +12,7 @@ from agentcom.cli.table import said
 from agentcom.cli.task_view import brief, whole
 from agentcom.client import CONFIRM_S, Client, TaskHandle
 from agentcom.ids import short, shorten
+from agentcom.model.lifecycle import WAITING
 from agentcom.model.messages import Refusal
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.wording import count
@@ -46,7 +47,7 @@ class Sent(Struct, frozen=True):
     @property
     def notes(self) -> list[tuple[str, str]]:
         """Tasks that nobody could take as things are, and why."""
-        return [(id_, record.note) for id_, record in self.records.items() if record.note]
+        return [(id_, record.note) for id_, record in self.records.items() if record.note and record.state in WAITING]
 
 
 async def send(client: Client, specs: Sequence[TaskSpec], existing: Sequence[str]) -> Sent:

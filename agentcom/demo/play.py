@@ -158,11 +158,12 @@ class Play:
             return
         if before is not None and record.generation != before[1]:
             self._printed.pop(slug, None)
-        if self._console.is_terminal:
-            if record.state == "retry_wait" or (record.state == "queued" and record.retried):
-                self._say(f"{slug}: {record.reason}, to be tried again")
-        else:
+        if not self._console.is_terminal:
             self._say(change_line(slug, record))
+        elif len(record.attempts) > 1 and record.generation != (before or now)[1]:
+            ended, last = record.attempts[-2:]
+            result = ended.outcome.result if ended.outcome else "unknown"
+            self._say(f"{slug}: {result} at {ended.agent}, begun again at {last.agent}")
 
     def _say(self, line: str) -> None:
         self._milestones.append((self._elapsed(), line))

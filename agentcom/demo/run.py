@@ -7,12 +7,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 import anyio
+import anyio.lowlevel
 from anyio import to_thread
 from rich.console import Console
 
@@ -28,6 +29,8 @@ from agentcom.supervisor.output import Interleaved
 from agentcom.supervisor.programs import programs_of
 from agentcom.supervisor.service import Supervisor
 from agentcom.supervisor.signals import on_signals
+
+T = TypeVar("T")
 
 LIMIT_S = 120.0
 JOURNAL_ENTRIES = 10_000
@@ -53,6 +56,8 @@ def demonstrate(environ: Mapping[str, str], console: Console, *, keep: bool, fol
         code = anyio.run(_Run(Stage(place, environ), binary, console, started_s).to_the_end)
         if keep:
             console.print(f"Kept in {place}", markup=False, highlight=False, soft_wrap=True)
+        elif code == EXIT_FAILED:
+            console.print("Run with --keep, it leaves its folder, with agentcom.log in it.")
     return code
 
 
@@ -86,7 +91,7 @@ class _Run:
 
     async def _perform(self) -> int:
         stage, console = self._stage, self._console
-        await to_thread.run_sync(stage.prepare)
+        await _in_thread(stage.prepare)
         settings = stage.settings()
         with stage.log.open("w", encoding="utf-8") as log:
             supervisor = self._supervisor(log)
@@ -124,7 +129,7 @@ class _Run:
     async def _play_it(self, supervisor: Supervisor, agents: list[str], began_at: int) -> tuple[Ending, list[Line]]:
         stage, items = self._stage, self._stage.items()
         self._say(f"a git repository with a backlog of {len(items)} tasks is in {stage.folder}")
-        before = await to_thread.run_sync(stage.run_suite, "before")
+        before = await _in_thread(stage.run_suite, "before")
         self._say(f"its own tests: {before}")
         async with Client(self._server.url, stage.settings().pool) as client:
             play = self._play = Play(client, supervisor, items, self._console, self._elapsed_s)
@@ -132,8 +137,8 @@ class _Run:
             await play.submit()
             await play.watch()
             journal = await client.store.journal_tail(JOURNAL_ENTRIES)
-        after = await to_thread.run_sync(stage.run_suite, "after")
-        by_task = await to_thread.run_sync(stage.changes)
+        after = await _in_thread(stage.run_suite, "after")
+        by_task = await _in_thread(stage.changes)
         changes = {play.slug_of[task]: change for task, change in by_task.items() if task in play.slug_of}
         records = {item.slug: play.records[item.slug] for item in items}
         return Ending(records, changes, play.kill, before, after), [line for _, lines in journal for line in lines]
@@ -150,6 +155,13 @@ class _Run:
     def _where_it_stands(self) -> str:
         records = self._play.records if self._play is not None else {}
         return ", ".join(f"{slug} is {record.state}" for slug, record in records.items()) or "nothing was submitted yet"
+
+
+async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Do blocking work; who was cancelled meanwhile learns it here, not from what is gone by then."""
+    done = await to_thread.run_sync(work, *arguments)
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    return done
 
 
 def _what_it_needs(environ: Mapping[str, str]) -> ServerBinary:

@@ -98,7 +98,7 @@ def _agents(view: View) -> Text:
         line.append(f"{mark} {agent.name} ", style=style)
         note = f"{len(agent.running)}/{agent.card.slots}"
         if view.kill is not None and agent.name == view.kill.agent:
-            note = f"killed, {agent.link}"
+            note = "killed, not noticed yet" if agent.link == "online" else f"killed, {agent.link}"
         line.append(f"{note}     ", style="dim" if note[0].isdigit() else "bold red")
     return line
 

@@ -38,7 +38,12 @@ def hindrance(demand: Demand, agent: AgentRecord) -> str:
 
 def explain(demand: Demand, agents: Iterable[AgentRecord]) -> str:
     """One line such as `0 of 5 agents: 2 python 2 < 3, 2 busy, 1 offline`."""
-    reasons = Counter(hindrance(demand, agent) for agent in agents)
+    return summed(hindrance(demand, agent) for agent in agents)
+
+
+def summed(hindrances: Iterable[str]) -> str:
+    """The same line, from what hinders each agent; empty for one that nothing hinders."""
+    reasons = Counter(hindrances)
     total, able = sum(reasons.values()), reasons.pop("", 0)
     if not total:
         return "no agent is registered"

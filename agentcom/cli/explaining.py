@@ -1,0 +1,117 @@
+"""Who could take a task, who could not, and why: the scheduler's own rules, asked from outside. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+from rich.text import Text
+
+from agentcom.cli.look import STYLES, Now
+from agentcom.cli.table import Column, lay_out, said
+from agentcom.cli.task_view import brief, why
+from agentcom.model.agent import AgentRecord
+from agentcom.model.reasons import blames_agent
+from agentcom.model.task import ReadRecord, TaskSpec
+from agentcom.scheduler.explain import hindrance, obstacles, summed
+from agentcom.scheduler.work import Demand, Demands
+
+FAILED_IT = "failed it before, and another could take it"
+
+
+class Judged(Struct, frozen=True):
+    """One agent.
+
+    Attributes:
+        name: of the agent.
+        never: why it could never take the task as things are.
+        now: why it does not take it now; empty if it could at once.
+    """
+
+    name: str
+    never: tuple[str, ...]
+    now: str
+
+
+def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecord]) -> list[Judged]:
+    """What each agent is to this task. The record tells which of them failed it.
+
+    Raises:
+        InvalidRequirement: the spec's requirement or preferences do not parse.
+    """
+    demand = Demands().of(spec)
+    avoided = _avoided(record)
+    others = any(_fit(demand, agent) and agent.link == "online" for agent in agents if agent.name not in avoided)
+    return [
+        Judged(
+            agent.name,
+            obstacles(demand, agent),
+            hindrance(demand, agent) or (FAILED_IT if agent.name in avoided and others else ""),
+        )
+        for agent in agents
+    ]
+
+
+def _fit(demand: Demand, agent: AgentRecord) -> bool:
+    return not obstacles(demand, agent)
+
+
+def _avoided(record: ReadRecord | None) -> set[str]:
+    """Agents that failed it in a way that is more likely theirs than the work's; sending it back forgives them."""
+    attempts = record.attempts if record is not None else ()
+    return {
+        attempt.agent
+        for attempt in attempts
+        if attempt.counted and attempt.outcome is not None and blames_agent(attempt.outcome.reason)
+    }
+
+
+def nobody(judged: Iterable[Judged]) -> bool:
+    """Whether no agent could ever take it."""
+    return all(agent.never for agent in judged)
+
+
+def summary(judged: Iterable[Judged]) -> str:
+    """One line such as `0 of 5 agents: 2 python 2 < 3, 2 busy, 1 offline`."""
+    return summed(agent.now for agent in judged)
+
+
+COLUMNS = (Column("AGENT", least=8), Column("COULD"), Column("WHY NOT", least=20))
+
+
+def lines(judged: Sequence[Judged], record: ReadRecord | None, now: Now, width: int | None) -> list[Text]:
+    """The answer in one line, and a line for each agent."""
+    told = [_standing(record, now)] if record is not None and record.state != "queued" else []
+    rows = [
+        [
+            said(agent.name, "bold"),
+            said("no" if agent.never else "later" if agent.now else "now", "dim" if agent.never else ""),
+            said(", ".join(agent.never) or agent.now),
+        ]
+        for agent in sorted(judged, key=lambda agent: (bool(agent.never), bool(agent.now), agent.name))
+    ]
+    return [*told, said(summary(judged), "bold"), *(lay_out(COLUMNS, rows, width) if rows else ())]
+
+
+def _standing(record: ReadRecord, now: Now) -> Text:
+    """What stands between the task and an agent that is no matter of agents."""
+    because = why(record, now)
+    return Text.assemble(
+        said("it is "), said(record.state, STYLES.get(record.state, "")), said(f": {because}" if because else "")
+    )
+
+
+def document(judged: Sequence[Judged], record: ReadRecord | None) -> dict[str, Any]:
+    """The same for scripts."""
+    return {
+        "task": brief(record) if record is not None else None,
+        "line": summary(judged),
+        "nobody": nobody(judged),
+        "agents": [
+            {"name": agent.name, "now": not agent.now, "ever": not agent.never, "why": list(agent.never) or [agent.now]}
+            if agent.now
+            else {"name": agent.name, "now": True, "ever": True, "why": []}
+            for agent in judged
+        ],
+    }
