@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from msgspec import Struct
 
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, Keys
-from agentcom.broker.streams import UNREADABLE, text
+from agentcom.broker.streams import readable, text
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
     decode_agent,
@@ -24,8 +24,6 @@ from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal
 from agentcom.model.task import ReadRecord
 
 SCAN_COUNT = 1_000
-
-T = TypeVar("T")
 
 
 class Printed(Struct, frozen=True):
@@ -91,7 +89,7 @@ class ClientStore:
             part = ids[first : first + SCAN_COUNT]
             bodies = await self._redis.mget([self._names.task(id_) for id_ in part])
             for id_, body in zip(part, bodies, strict=True):
-                for record in _readable(decode_record, [body] if body is not None else []):
+                for record in readable(decode_record, [body] if body is not None else []):
                     found[id_] = record
         return found
 
@@ -119,7 +117,7 @@ class ClientStore:
     async def agents(self) -> list[AgentRecord]:
         """All agent records that can be read, by name."""
         bodies = (await self._redis.hgetall(self._names.agents)).values()
-        return sorted(_readable(decode_agent, bodies), key=lambda agent: agent.name)
+        return sorted(readable(decode_agent, bodies), key=lambda agent: agent.name)
 
     async def beats(self, agents: Sequence[str]) -> dict[str, Beat]:
         """The last beats of these agents."""
@@ -162,7 +160,7 @@ class ClientStore:
     async def dead(self, limit: int) -> list[DeadLetter]:
         """Dead letters, the newest first."""
         entries: Any = await self._redis.xrevrange(self._names.dead, count=limit)
-        return _readable(decode_dead, (fields.get(BODY, b"") for _, fields in entries))
+        return readable(decode_dead, (fields.get(BODY, b"") for _, fields in entries))
 
     async def journal_end(self) -> str:
         """Where the journal ends now; reading from there gives what comes later."""
@@ -198,19 +196,8 @@ class ClientStore:
         await self._redis.ping()
 
 
-def _readable(decode: Callable[[bytes], T], bodies: Iterable[Any]) -> list[T]:
-    """What can be read of these: what is damaged, or was put there by hand, must not keep people from the rest."""
-    found: list[T] = []
-    for body in bodies:
-        try:
-            found.append(decode(body))
-        except UNREADABLE:
-            continue
-    return found
-
-
 def _lines(fields: dict[bytes, bytes]) -> list[Line]:
-    return next(iter(_readable(decode_lines, [fields.get(LINES, b"[]")])), [])
+    return next(iter(readable(decode_lines, [fields.get(LINES, b"[]")])), [])
 
 
 def _number(field: bytes | None) -> int:

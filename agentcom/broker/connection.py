@@ -156,11 +156,16 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, AWAY) or (isinstance(error, ResponseError) and str(error).startswith(AWAY_CODES))
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether Redis refuses this user: the password, or by an ACL rule a command or key that is needed."""
-    if isinstance(error, ResponseError) and str(error).startswith(REFUSED_IN_SCRIPT):
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether Redis refuses this user: the password, or by an ACL rule a command or key that is needed.
+
+    What is refused while connecting, redis-py wraps in an ordinary ConnectionError.
+    """
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return True
-    return isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError)
+    if isinstance(error, ResponseError):
+        return str(error).startswith(REFUSED_IN_SCRIPT)
+    return isinstance(error, RedisConnectionError) and is_refusal(error.__cause__)
 
 
 def stop_if_refused(error: Exception) -> None:

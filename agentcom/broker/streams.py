@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from msgspec import MsgspecError, Struct
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from agentcom.broker.keys import BODY, ORDERS_GROUP
+
+T = TypeVar("T")
 
 UNREADABLE = (MsgspecError, RecursionError)
 """What decoding raises for a value that is damaged, or was put there by hand."""
@@ -41,3 +44,14 @@ async def ensure_group(redis: Redis, stream: str) -> None:
 def text(value: bytes | str) -> str:
     """What Redis answered, as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def readable(decode: Callable[[bytes], T], bodies: Iterable[Any]) -> list[T]:
+    """What can be read of these: what is damaged, or was put there by hand, must not keep people from the rest."""
+    found: list[T] = []
+    for body in bodies:
+        try:
+            found.append(decode(body))
+        except UNREADABLE:
+            continue
+    return found

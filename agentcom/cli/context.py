@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -12,7 +12,7 @@ import anyio
 import typer
 from msgspec import MsgspecError
 
-from agentcom.broker.connection import named
+from agentcom.broker.connection import Connections, connected, named
 from agentcom.client import Client
 from agentcom.errors import AgentComError, ConfigurationError
 from agentcom.locate import data_dir_of, redis_url
@@ -85,16 +85,17 @@ class Context:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        """A connected client of the pool. What Redis or its content refuses is raised as an error that tells a person
-        what to do."""
-        try:
+        """A connected client of the pool. What Redis or its content refuses tells a person what to do."""
+        with _telling(self.url):
             async with Client(self.url, self.settings.pool) as client:
                 yield client
-        except Exception as error:
-            told = _told(error, self.url)
-            if told is error:
-                raise
-            raise told from error
+
+    @asynccontextmanager
+    async def connections(self) -> AsyncIterator[Connections]:
+        """Connections alone, for who only looks on."""
+        with _telling(self.url):
+            async with connected(self.url) as connections:
+                yield connections
 
 
 def context_of(ctx: typer.Context) -> Context:
@@ -103,8 +104,19 @@ def context_of(ctx: typer.Context) -> Context:
     return context
 
 
+@contextmanager
+def _telling(url: str) -> Iterator[None]:
+    """What comes from Redis, or from what is kept there, is raised as an error that tells a person what to do."""
+    try:
+        yield
+    except Exception as error:
+        told = _told(error, url)
+        if told is error:
+            raise
+        raise told from error
+
+
 def _told(error: Exception, url: str) -> BaseException:
-    """The same error, as one that says what to do where it comes from Redis or from what is kept there."""
     first = telling(error) if isinstance(error, ExceptionGroup) else error
     if isinstance(first, MsgspecError):
         return AgentComError(

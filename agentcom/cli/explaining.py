@@ -8,12 +8,12 @@ from typing import Any
 from msgspec import Struct
 from rich.text import Text
 
-from agentcom.cli.look import STYLES, Now
-from agentcom.cli.table import Column, lay_out, said
-from agentcom.cli.task_view import brief, why
 from agentcom.model.agent import AgentRecord
 from agentcom.model.reasons import blames_agent
 from agentcom.model.task import ReadRecord, TaskSpec
+from agentcom.monitor.look import STYLES, Now
+from agentcom.monitor.table import Column, lay_out, said
+from agentcom.monitor.task_view import brief, why
 from agentcom.scheduler.explain import hindrance, obstacles, summed
 from agentcom.scheduler.work import Demand, Demands
 
@@ -59,11 +59,15 @@ def _fit(demand: Demand, agent: AgentRecord) -> bool:
 
 def _avoided(record: ReadRecord | None) -> set[str]:
     """Agents that failed it in a way that is more likely theirs than the work's; sending it back forgives them."""
-    attempts = record.attempts if record is not None else ()
+    if record is None:
+        return set()
     return {
         attempt.agent
-        for attempt in attempts
-        if attempt.counted and attempt.outcome is not None and blames_agent(attempt.outcome.reason)
+        for attempt in record.attempts
+        if attempt.generation > record.granted
+        and attempt.counted
+        and attempt.outcome is not None
+        and blames_agent(attempt.outcome.reason)
     }
 
 
@@ -109,9 +113,12 @@ def document(judged: Sequence[Judged], record: ReadRecord | None) -> dict[str, A
         "line": summary(judged),
         "nobody": nobody(judged),
         "agents": [
-            {"name": agent.name, "now": not agent.now, "ever": not agent.never, "why": list(agent.never) or [agent.now]}
-            if agent.now
-            else {"name": agent.name, "now": True, "ever": True, "why": []}
+            {
+                "name": agent.name,
+                "now": not agent.now,
+                "ever": not agent.never,
+                "why": list(agent.never) or [agent.now] * bool(agent.now),
+            }
             for agent in judged
         ],
     }

@@ -29,7 +29,7 @@ async def resolve(client: Client, typed: Sequence[str]) -> list[str]:
         UsageError: it is not written like an id, or can mean several tasks.
         NoSuchTask: no task has it.
     """
-    meant = {text: [text.strip().lower()] if is_id(text.strip().lower()) else [] for text in map(_checked, typed)}
+    meant = {text: [text.strip().lower()] if is_id(text.strip().lower()) else [] for text in map(checked, typed)}
     for all_kept in (False, True):
         missing = [text for text, found in meant.items() if not found]
         if missing:
@@ -58,7 +58,8 @@ async def all_ids(client: Client) -> list[str]:
     return list({id_: None async for id_ in client.store.all_ids()})
 
 
-def _checked(text: str) -> str:
+def checked(text: str) -> str:
+    """What a person typed, refused where no id can be written like that."""
     asked = text.strip().lower()
     if not _TYPED.fullmatch(asked):
         raise UsageError(f"{text[:60]!r} is not a task's id", "Give one as `agentcom tasks` shows it")

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from agentcom.cli.look import Now
-from agentcom.cli.table import said
+from agentcom.monitor.look import Now
+from agentcom.monitor.table import said
 
 SCHEMA = 1
 """Version of every `--json` document. Fields may be added within a version; none is renamed or removed."""

@@ -8,13 +8,14 @@ from typing import Any
 from msgspec import Struct
 from rich.text import Text
 
-from agentcom.cli.table import said
-from agentcom.cli.task_view import brief, whole
+from agentcom.cli.explaining import judge, nobody, summary
 from agentcom.client import CONFIRM_S, Client, TaskHandle
 from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import WAITING
 from agentcom.model.messages import Refusal
 from agentcom.model.task import ReadRecord, TaskSpec
+from agentcom.monitor.table import said
+from agentcom.monitor.task_view import brief, whole
 from agentcom.wording import count
 
 
@@ -33,21 +34,24 @@ class Submitted(Struct, frozen=True):
 
 
 class Sent(Struct, frozen=True):
-    """What came of a submission. Of a task that no scheduler has taken on yet there is no record."""
+    """What came of a submission.
+
+    Attributes:
+        tasks: those that there are now.
+        refused: those that were not taken on, with the reason.
+        records: by id; of a task that no scheduler has taken on yet there is none.
+        stranded: ids of tasks that no registered agent could ever take, each with why.
+    """
 
     tasks: list[Submitted]
     refused: list[tuple[TaskSpec, str]]
     records: dict[str, ReadRecord]
+    stranded: dict[str, str]
 
     @property
     def ids(self) -> list[str]:
         """All tasks that there are now, each once."""
         return list(dict.fromkeys(task.id for task in self.tasks))
-
-    @property
-    def notes(self) -> list[tuple[str, str]]:
-        """Tasks that nobody could take as things are, and why."""
-        return [(id_, record.note) for id_, record in self.records.items() if record.note and record.state in WAITING]
 
 
 async def send(client: Client, specs: Sequence[TaskSpec], existing: Sequence[str]) -> Sent:
@@ -59,7 +63,16 @@ async def send(client: Client, specs: Sequence[TaskSpec], existing: Sequence[str
     tasks += [Submitted(id_, admitted=True, existing=True) for id_ in existing]
     pairs = zip(specs, answers, strict=True)
     refused = [(spec, answer.reason) for spec, answer in pairs if isinstance(answer, Refusal)]
-    return Sent(tasks, refused, await client.store.records([task.id for task in tasks if task.admitted]))
+    records = await client.store.records([task.id for task in tasks if task.admitted])
+    return Sent(tasks, refused, records, await _stranded(client, records))
+
+
+async def _stranded(client: Client, records: dict[str, ReadRecord]) -> dict[str, str]:
+    """Of tasks that the scheduler noted that nobody could take them, those of which it is still so."""
+    noted = [record for record in records.values() if record.note and record.state in WAITING]
+    agents = await client.agents() if noted else []
+    judged = {record.spec.id: judge(record.spec, record, agents) for record in noted}
+    return {task: summary(verdict) for task, verdict in judged.items() if nobody(verdict)}
 
 
 def lines(sent: Sent, *, backlog: bool) -> list[Text]:
@@ -93,7 +106,9 @@ def remarks(sent: Sent) -> list[str]:
     names = shorten(set(sent.ids))
     several = len(sent.tasks) + len(sent.refused) > 1
     told = [f"refused{f' {spec.heading!r}' if several else ''}: {reason}" for spec, reason in sent.refused]
-    told += [f"nobody can take {names[id_]}: {note}. It stays, in case that changes" for id_, note in sent.notes]
+    told += [
+        f"nobody can take {names[id_]}: {why}. It stays, in case that changes" for id_, why in sent.stranded.items()
+    ]
     waiting = sum(not task.admitted for task in sent.tasks)
     if waiting:
         which = "it waits" if waiting == 1 else f"{waiting:,} tasks wait"

@@ -238,4 +238,4 @@ class Call:
             return EXIT_FAILED
         if self._wait:
             return EXIT_OK if all_completed(ended) else EXIT_FAILED
-        return EXIT_NOBODY if sent.notes else EXIT_OK
+        return EXIT_NOBODY if sent.stranded else EXIT_OK

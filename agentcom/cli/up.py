@@ -13,7 +13,7 @@ import anyio
 import typer
 
 from agentcom.broker.client_store import ClientStore
-from agentcom.broker.connection import connected
+from agentcom.broker.connection import Connections, connected
 from agentcom.broker.embedded import EmbeddedServer, find_server
 from agentcom.cli.context import CONFIG_NAME, Context, context_of, end, run
 from agentcom.model.agent import Attribute
@@ -68,6 +68,9 @@ def up(ctx: typer.Context) -> None:
         supervisor.stop()
 
     async def serve() -> None:
+        if server is None:
+            async with connected(url):
+                pass  # a server that cannot be used is said so before anything is started
         started_at = time.time_ns() // 1_000_000
         async with anyio.create_task_group() as group:
 
@@ -86,9 +89,13 @@ def up(ctx: typer.Context) -> None:
 async def _greet(context: Context, data_dir: Path, server: EmbeddedServer | None, url: str, started_at: int) -> None:
     """Wait until everything works, then say what there is and what to do with it."""
     settings = context.settings
-    async with connected(url) as connections:
+    connections = Connections(url)
+    try:
         store = ClientStore(connections, settings.pool)
         missing = await missing_after(store, settings.agents, started_at, READY_PATIENCE_S)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connections.close()
     what = f"{server.binary} on {url}" if server else mask_url(url)
     lines = [
         f"AgentCom is up: pool {settings.pool}",

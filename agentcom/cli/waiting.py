@@ -11,15 +11,15 @@ from rich.status import Status
 from rich.text import Text
 
 from agentcom.broker.connection import until_back
-from agentcom.cli.look import STYLES, took
 from agentcom.cli.screen import console, show
-from agentcom.cli.table import said
-from agentcom.cli.task_view import STATE_ORDER, agent_of, reason_of
 from agentcom.client import RECHECK_S, Client
 from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import Line
 from agentcom.model.task import ReadRecord
+from agentcom.monitor.look import STYLES, took
+from agentcom.monitor.table import said
+from agentcom.monitor.task_view import STATE_ORDER, agent_of, reason_of
 from agentcom.wording import count, one_line
 
 LISTEN_MS = 1_000

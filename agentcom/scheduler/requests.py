@@ -52,7 +52,9 @@ def lookups(state: State, request: AnyRequest, loaded_at: int, now: int) -> list
     for raw in request.tasks:
         names = _names(raw)
         if is_id(names.id) and (
-            not loaded_at < made_at(names.id) <= now + CLOCK_SLACK_MS or names.id in state.ended or names.id <= state.ended_forgotten
+            not loaded_at < made_at(names.id) <= now + CLOCK_SLACK_MS
+            or names.id in state.ended
+            or names.id <= state.ended_forgotten
         ):
             wanted.append(names.id)
         wanted += [other for other in names.after[:MAX_AFTER] if is_id(other)]

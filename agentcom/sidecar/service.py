@@ -41,7 +41,7 @@ from agentcom.sidecar.trouble import TROUBLE, Complaints
 
 log = logging.getLogger("agentcom.sidecar")
 
-TICK_MAX_S = 1.0
+TICK_MIN_S, TICK_MAX_S = 0.05, 1.0
 OUTPUT_FLUSH_S = 0.25
 OUTPUT_PIECES_MAX = 500
 GOODBYE_S = 5.0
@@ -112,7 +112,8 @@ class SidecarService:
                 await self._stopping.wait()
                 await self._drain()
                 self._group.cancel_scope.cancel()
-            await self._say_goodbye()
+            if self._refused is None:
+                await self._say_goodbye()
             loops.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -283,13 +284,15 @@ class SidecarService:
 
     async def _tick(self) -> None:
         """Report acceptances when they are due, and end what runs over its time limit."""
+        # A sign of life wakes nobody, as that would cost each short task a turn: it is noticed with the next tick.
+        longest_s = min(TICK_MAX_S, max(TICK_MIN_S, self._policy.accept_report_s))
         while True:
             due_at = self._machine.wake_at()
             if due_at is None and not self._machine.held:
                 await self._tick_wanted.wait()
                 self._tick_wanted = anyio.Event()
                 continue
-            wait_s = TICK_MAX_S if due_at is None else min(TICK_MAX_S, max(0, due_at - self._clock()) / 1000)
+            wait_s = longest_s if due_at is None else min(longest_s, max(0, due_at - self._clock()) / 1000)
             await anyio.sleep(wait_s)
             self._perform(self._machine.tick(self._clock()))
 

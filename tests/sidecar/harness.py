@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,11 +19,13 @@ from agentcom.ids import new_id, nonce
 from agentcom.model.codec import decode_beat, decode_report, encode
 from agentcom.model.messages import Accepted, AnyReport, Assign, Beat, Finished, Hello, Stop
 from agentcom.model.task import TaskSpec
-from agentcom.settings import Policy
+from agentcom.settings import AgentSettings, Policy
+from agentcom.sidecar.runners.base import Runner
+from agentcom.sidecar.runners.command import CommandRunner
+from agentcom.sidecar.runners.python import Handler, PythonRunner
+from agentcom.sidecar.service import SidecarService, card_of
 
-POLICY = Policy(
-    beat_s=0.3, beat_offset_s=0.0, accept_report_s=0.25, grace_s=0.5, drain_s=1.0, output_bytes=65_536
-)
+POLICY = Policy(beat_s=0.3, beat_offset_s=0.0, accept_report_s=0.25, grace_s=0.5, drain_s=1.0, output_bytes=65_536)
 """Quick enough for tests, and else like the real one."""
 
 
@@ -47,6 +51,77 @@ async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 10.0)
                 return found
             await anyio.sleep(0.01)
     raise AssertionError(f"not within {within_s} s: {await condition()!r}")
+
+
+def python(handler: Handler) -> PythonRunner:
+    return PythonRunner(handler)
+
+
+def command(folder: Path, *argv: str, policy: Policy = POLICY) -> CommandRunner:
+    return CommandRunner("oak", AgentSettings(command=argv), folder, os.environ, policy.grace_s)
+
+
+def service_of(
+    connections: Connections, pool: str, folder: Path, runner: Runner, *, slots: int = 2, policy: Policy = POLICY
+) -> SidecarService:
+    kind = "python" if runner.in_process else "command"
+    card = card_of({}, slots=slots, accepts="", context_tokens=0, runner=kind, beat_s=0, version="test")
+    return SidecarService(connections, pool, "oak", card, runner, folder, policy)
+
+
+class Sidecar:
+    """A sidecar that works in this process, and the desk of its scheduler."""
+
+    def __init__(self, service: SidecarService, desk: Desk) -> None:
+        self.service = service
+        self.desk = desk
+        self.incarnation = ""
+        self.ended = anyio.Event()
+        self.error: Exception | None = None
+
+    async def run(self) -> None:
+        try:
+            await self.service.run()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.ended.set()
+
+    async def order(self, text: str = "do it", **others: Any) -> Assign:
+        """Order a new task; its entry is the sidecar's only one if it is the first."""
+        order = assign(self.incarnation, text, **others)
+        await self.desk.order(order)
+        return order
+
+    async def stop(self, within_s: float = 10.0) -> None:
+        """Let it come to an end in good order."""
+        self.service.stop()
+        with anyio.fail_after(within_s):
+            await self.ended.wait()
+
+
+@asynccontextmanager
+async def working(
+    url: str, pool: str, folder: Path, runner: Runner, *, slots: int = 2, policy: Policy = POLICY, greets: bool = True
+) -> AsyncIterator[Sidecar]:
+    """A sidecar at work in this process; left hard, as by a second SIGTERM."""
+    connections, at_desk = Connections(url), Connections(url)
+    try:
+        desk = Desk(at_desk, pool, "oak")
+        greeted = len([one for one in await desk.reports() if isinstance(one, Hello)]) if greets else 0
+        sidecar = Sidecar(service_of(connections, pool, folder, runner, slots=slots, policy=policy), desk)
+        async with anyio.create_task_group() as group:
+            group.start_soon(sidecar.run)
+            if greets:
+                sidecar.incarnation = (await desk.hello(greeted + 1)).incarnation
+            yield sidecar
+            group.cancel_scope.cancel()
+        if sidecar.error is not None:
+            raise sidecar.error
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connections.close()
+            await at_desk.close()
 
 
 class Desk:

@@ -92,11 +92,14 @@ def gone(pid: int, within_s: float = 3.0) -> bool:
     return identify(pid) is None
 
 
-async def written(path: Path) -> str:
+def is_written(path: Path) -> bool:
+    return path.exists() and path.read_text().endswith("\n")
+
+
+async def written(path: Path) -> None:
     with anyio.fail_after(10):
-        while not path.exists() or not path.read_text().endswith("\n"):
+        while not is_written(path):
             await anyio.sleep(0.01)
-    return path.read_text().strip()
 
 
 # ------------------------------------------------------------------ what it gets

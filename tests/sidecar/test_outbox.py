@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
@@ -34,7 +35,7 @@ class Store:
             await anyio.sleep(0.01)
         if self.trouble is not None:
             raise self.trouble
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         self.batches.append((list(settled), list(reports)))
 
     @property

@@ -49,10 +49,6 @@ START = 1_700_000_000_000
 BEAT_EVERY_MS = 15_000
 
 
-class CommitRefused(Exception):
-    """A record that the core thought to be new exists: Redis would refuse the commit, and the leader load again."""
-
-
 class FakePool:
     """The store, the agents' machines and the judge, around one `Core` at a time.
 
@@ -76,6 +72,7 @@ class FakePool:
         self.refused: dict[str, list[Refusal]] = {}
         self.dead: list[DeadLetter] = []
         self.commits: list[bytes] = []
+        self.commits_refused = 0
         self.beating: dict[str, str] = {}
         self._beats = 0
         self._state_of: dict[str, str] = {}
@@ -85,17 +82,21 @@ class FakePool:
         self._make_id = IdMaker(lambda: self.now, self._bytes).make
         self._unread: list[tuple[str, str, bytes]] = []
         self._holding = False
+        self._distrust_ids = False
         self.core = self._load()
 
     # --------------------------------------------------------------- leader
 
     def restart(self) -> None:
         """Another leader takes over: all that the old one had not committed is read again from the streams."""
+        self._load_and_read_again()
+        self._settle()
+
+    def _load_and_read_again(self) -> None:
         unread, self._unread = self._unread, []
         self.core = self._load()
         for stream, entry, body in unread:
             self._read(stream, entry, body)
-        self._settle()
 
     def _load(self) -> Core:
         core = Core(self.policy, self._nonce)
@@ -121,8 +122,14 @@ class FakePool:
             self.commit()
 
     def commit(self) -> Commit:
-        """Let the core decide, and perform what it wants written."""
+        """Let the core decide, and perform what it wants written. A refused commit is not refused a second time."""
         commit = self.core.take(self.now)
+        if any(task in self.records for task in commit.new):
+            self.commits_refused += 1
+            self._distrust_ids = True
+            self._load_and_read_again()
+            self._distrust_ids = False
+            commit = self.core.take(self.now)
         self._write(commit)
         self._unread.clear()
         if self.judging:
@@ -132,9 +139,7 @@ class FakePool:
         return commit
 
     def _write(self, commit: Commit) -> None:
-        exist = [task for task in commit.new if task in self.records]
-        if exist:
-            raise CommitRefused(exist)
+        assert not [task for task in commit.new if task in self.records], "the commit is refused time after time"
         assert len(set(commit.new)) == len(commit.new), "a record is made twice"
         self.commits.append(encode(commit))
         for task, record in commit.records.items():
@@ -186,7 +191,7 @@ class FakePool:
         if isinstance(request, str):
             self.core.apply(Malformed(entry, stream, request), self.now)
             return
-        wanted = self.core.lookups(request, self.now)
+        wanted = self.core.lookups(request, 0 if self._distrust_ids else self.now)
         found = {task: decode_carried(self.records[task]) for task in wanted if task in self.records}
         self.core.apply(Requested(entry, request, found), self.now)
 
@@ -218,7 +223,8 @@ class FakePool:
 
     def agent(self, name: str, *, slots: int = 1, accepts: str = "", context: int = 0, **attributes: Any) -> str:
         """A sidecar starts: it says hello, and beats from now on. Its incarnation."""
-        incarnation = f"sc-{self.now:013d}-{self._entry()}"
+        self._count += 1
+        incarnation = f"sc-{self.now:013d}-{self._count:06d}"
         self.hello(
             name, incarnation, Card(slots=slots, accepts=accepts, context_tokens=context, attributes=attributes)
         )
@@ -300,7 +306,7 @@ class FakePool:
         while self.now < until:
             wake_at = self.core.wake_at()
             due = min(until, self.now + BEAT_EVERY_MS, wake_at if wake_at is not None else until)
-            self.now = max(self.now, due)
+            self.now = max(self.now + 1, due)
             for name, incarnation in self.beating.items():
                 self._beats += 1
                 beat = Beat(agent=name, incarnation=incarnation, count=self._beats, at=0, state="idle")

@@ -214,7 +214,7 @@ def a_busy_day(pool):
         pool.agent(f"a{number}", slots=1 + number % 3, python=number % 4, os=("linux", "darwin")[number % 2])
     tasks = []
     for number in range(120):
-        requires = ("", "python >= 1", "python >= 3, os == linux", "os == darwin")[number % 4]
+        requires = ("", "python >= 1", "python >= 2, os == linux", "os == darwin")[number % 4]
         prefer = ("", "os == linux : 3")[number % 2]
         tasks.append(pool.submit(str(number), requires=requires, prefer=prefer, priority=("normal", "high")[number % 2]))
         if number % 3 == 0:
@@ -237,7 +237,7 @@ def test_the_same_events_at_the_same_times_give_the_same_commits():
 
 def test_tasks_of_a_busy_day_all_end_whoever_leads(pool):
     a_busy_day(pool)
-    while pool.open:
+    for _ in range(300):
         for task in list(pool.open):
             if pool.state(task) == "assigned":
                 pool.finish(task)

@@ -1,8 +1,11 @@
 """The agent's clone of the origin: a branch and one commit per task, published by fast-forwarding main."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from contract import RetryLaterError, Task, child_environment, say
@@ -81,6 +84,13 @@ class Repository:
     def push_branch(self) -> None:
         """Makes the work safe. The branch is this agent's own: what an earlier attempt left is replaced."""
         self._must("push", "--quiet", "origin", f"+HEAD:refs/heads/{self.branch}")
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Waits for its turn to change main, as in a merge queue: nobody else's push gets ahead. Death gives it up."""
+        with (Path(self._origin) / "merge.lock").open("w") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            yield
 
     def publish(self) -> bool:
         """Fast-forwards main to the branch; False if somebody else was quicker."""

@@ -9,6 +9,7 @@ Exit code 0: done, 75: try again later, 78: not for this agent, 1: the attempt f
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import documenting
@@ -35,9 +36,6 @@ RECIPES: dict[str, Recipe] = {
     **testing.RECIPES,
     **documenting.RECIPES,
 }
-ROUNDS = 30
-"""How often somebody else may be quicker before the attempt gives up: well over the tasks of the backlog, each of
-which can win only once. There is no pause between rounds, which would only favour those who have not waited yet."""
 
 
 def choose(task: Task, skills: frozenset[str]) -> Recipe:
@@ -52,32 +50,34 @@ def choose(task: Task, skills: frozenset[str]) -> Recipe:
 
 
 def carry_out(task: Task, recipe: Recipe, repository: Repository) -> Result:
-    """Edits, verifies, commits and publishes; again on the new main when somebody else was quicker."""
+    """Edits, verifies, commits and publishes. If somebody else was quicker, once more on the new main, in its turn."""
     repository.open()
-    summary, soaked = "", False
-    for number in range(1, ROUNDS + 1):
-        kept = repository.catch_up()
-        if done := repository.commit_on_main():
-            say(f"already on main: {done[:10]}")
-            return Result(f"Already done: {repository.subject_of(done)}.", repository.files_of(done), done)
-        edits = number == 1 or not kept or recipe.repeats
-        if edits:
-            summary = recipe.edit(task, repository.root)
-        verify(recipe, repository)
-        if edits:
-            recipe.check(task, repository.root)
-        commit = repository.commit(summary)
-        if not commit:
-            return Result(f"Nothing to change. {summary}", (), "")
-        repository.push_branch()
-        if not soaked:
-            recipe.soak(task, repository.root)
-            soaked = True
-        if repository.publish():
-            say(f"main is now at {commit[:10]}: {summary}")
-            return Result(summary, repository.files_of(commit), commit)
-        say(f"somebody else was quicker ({number} of {ROUNDS}); once more on the new main")
-    raise RetryLaterError(f"main moved {ROUNDS} times")
+    summary = ""
+    for again in (False, True):
+        with repository.turn() if again else nullcontext():
+            kept = repository.catch_up()
+            if done := repository.commit_on_main():
+                say(f"already on main: {done[:10]}")
+                return Result(f"Already done: {repository.subject_of(done)}.", repository.files_of(done), done)
+            edits = not again or not kept or recipe.repeats
+            if edits:
+                summary = recipe.edit(task, repository.root)
+            verify(recipe, repository)
+            if edits:
+                recipe.check(task, repository.root)
+            commit = repository.commit(summary)
+            if not commit:
+                return Result(f"Nothing to change. {summary}", (), "")
+            repository.push_branch()
+            if not again:
+                recipe.soak(task, repository.root)
+            with nullcontext() if again else repository.turn():
+                published = repository.publish()
+            if published:
+                say(f"main is now at {commit[:10]}: {summary}")
+                return Result(summary, repository.files_of(commit), commit)
+        say("somebody else was quicker; once more on the new main")
+    raise RetryLaterError("main moved although it was this agent's turn")
 
 
 def verify(recipe: Recipe, repository: Repository) -> None:

@@ -115,11 +115,13 @@ async def test_a_look_is_bounded_in_orders_and_goes_on_with_the_next_agent(pool:
     silent = [f"a{n}" for n in range(8)]
     for name in silent:
         await pool.order(ORDERS_PER_LOOK + 50, name)
-    sweep = sweep_of(pool)
-    looks = [await sweep.look(silent) for _ in range(4)]
-    assert [len(look) for look in looks[:2]] == [ORDERS_PER_ROUND, 3 * ORDERS_PER_LOOK + 2 * 50]
-    assert {event.agent for event in looks[0]} == set(silent[:5])
-    assert {event.agent for event in looks[1][: 3 * ORDERS_PER_LOOK]} == set(silent[5:])
+    sweep = Sweep(pool.store, Policy())
+    first, second = await sweep.look(silent), await sweep.look(silent)
+    assert len(first) == ORDERS_PER_ROUND
+    assert {event.agent for event in first} == set(silent[:5])
+    assert [event.agent for event in second[:: ORDERS_PER_LOOK]][:3] == silent[5:], "it goes on where it stopped"
+    entries = [(event.agent, event.entry) for event in (*first, *second) if isinstance(event, Reclaimed)]
+    assert len(entries) == len(set(entries)) == 8 * ORDERS_PER_LOOK + 5 * 50
 
 
 @pytest.mark.pitfall_6

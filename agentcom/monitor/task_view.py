@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from agentcom.cli.look import STYLES, Now, took
-from agentcom.cli.table import Column, lay_out, said
 from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import ENDED, RUNNING, TaskState
 from agentcom.model.task import PRIORITIES, Attempt, Outcome, ReadRecord
+from agentcom.monitor.look import STYLES, Now, took
+from agentcom.monitor.table import Column, lay_out, said
 from agentcom.wording import age, clean, one_line
 
 STATE_ORDER: tuple[TaskState, ...] = (

@@ -9,12 +9,12 @@ import msgspec
 from rich.text import Text
 
 from agentcom.capability import quote
-from agentcom.cli.look import STYLES, Now
-from agentcom.cli.table import Column, lay_out, said
 from agentcom.ids import short, shorten
-from agentcom.model.agent import AgentRecord
+from agentcom.model.agent import AgentRecord, Attribute
 from agentcom.model.messages import Beat, DeadLetter, Line
 from agentcom.model.task import ReadRecord
+from agentcom.monitor.look import STYLES, Now
+from agentcom.monitor.table import Column, lay_out, said
 from agentcom.wording import one_line
 
 # ------------------------------------------------------------------- agents
@@ -66,10 +66,14 @@ def _agent_row(agent: AgentRecord, beat: Beat | None, now: Now) -> list[Text]:
 
 
 def skills(agent: AgentRecord) -> str:
-    """Its attributes in one line, as the requirements language writes them: `python 3, os linux`."""
-    return ", ".join(
-        name if value is True else f"{name} {quote(value)}" for name, value in sorted(agent.card.attributes.items())
-    )
+    """Its attributes in one line, levels first: `python 3, review 1, os linux`."""
+
+    def rank(attribute: tuple[str, Attribute]) -> tuple[bool, str]:
+        name, value = attribute
+        return isinstance(value, str | bool), name
+
+    ordered = sorted(agent.card.attributes.items(), key=rank)
+    return ", ".join(name if value is True else f"{name} {quote(value)}" for name, value in ordered)
 
 
 def agent_document(agent: AgentRecord, beat: Beat | None) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def _aside(line: Line) -> str:
     """Who, why and how it came about, as far as there is anything to say."""
     who = f"on {line.agent}" if line.agent and line.task else ""
     try_ = f"try {line.generation}" if line.generation > 1 and line.task else ""
-    trigger = f"by {line.trigger}" if line.what != "pool" and line.trigger not in ("match", "submit") else ""
+    trigger = line.trigger if line.what != "pool" and line.trigger not in ("match", "submit") else ""
     why = ": ".join(part for part in (line.reason, one_line(line.detail, 500)) if part)
     return " · ".join(part for part in (who, try_, trigger, why) if part)
 
@@ -157,6 +161,19 @@ def still_dead(letters: Sequence[DeadLetter], records: Mapping[str, ReadRecord])
         if record is not None and record.state == "failed":
             latest.setdefault(letter.task, letter)
     return list(latest.values())
+
+
+def dead_document(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter for scripts. `died_at` is Unix ms."""
+    return {
+        "id": letter.task,
+        "short": short(letter.task),
+        "title": letter.title,
+        "died_at": letter.at,
+        "attempts": letter.attempts,
+        "reason": letter.reason,
+        "detail": letter.detail,
+    }
 
 
 def dead(letters: Sequence[DeadLetter], now: Now, width: int | None) -> list[Text]:

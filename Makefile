@@ -1,0 +1,70 @@
+# Everyday commands; each makes the virtual environment first if it is missing. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# Coverage of lines and branches, in percent. It only goes up.
+COVERAGE_FLOOR := 90
+
+# Set up again when what is to be installed changed.
+DEMO_READY := $(VENV)/.installed-demo
+DEV_READY := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint quick bench docs wheel clean
+
+help:
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "AgentCom needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(DEMO_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(DEV_READY): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(DEMO_READY)
+
+.venv: $(DEV_READY) ## set up the virtual environment for everything below
+
+demo: $(DEMO_READY) ## the main job on an embedded Redis, with a real repository
+	$(BIN)/agentcom demo
+
+lint: $(DEV_READY) ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# The subprocesses of the tests are measured too; what they left is combined before it is reported. The report goes to
+# a file when it is fine, so that the last thing to read is what pytest says.
+test: lint ## lint, then the whole test suite with coverage
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest > .pytest.log 2>&1; code=$$?; \
+	$(BIN)/coverage combine --quiet; \
+	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR); covered=$$?; \
+	cat .pytest.log; rm .pytest.log; \
+	exit $$((code + covered))
+
+quick: $(DEV_READY) ## the tests that start no process, in seconds
+	$(BIN)/python -m pytest -q -m 'not process'
+
+bench: $(DEV_READY) ## the benchmarks
+	$(BIN)/python -m benchmarks
+
+docs: $(DEV_READY) ## write the generated parts of docs/ again
+	$(BIN)/python docs/generate.py
+
+wheel: $(DEV_READY) ## build the wheel into dist/, and install it into a clean environment
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build/clean && $(PYTHON) -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	build/clean/bin/agentcom --version
+
+clean: ## remove whatever the commands above made
+	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
