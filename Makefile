@@ -39,15 +39,8 @@ lint: $(DEV_READY) ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# The subprocesses of the tests are measured too; what they left is combined before it is reported. The report goes to
-# a file when it is fine, so that the last thing to read is what pytest says.
-test: lint ## lint, then the whole test suite with coverage
-	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest > .pytest.log 2>&1; code=$$?; \
-	$(BIN)/coverage combine --quiet; \
-	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR); covered=$$?; \
-	cat .pytest.log; rm .pytest.log; \
-	exit $$((code + covered))
+test: lint ## lint, then the whole test suite with coverage, subprocesses included
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
 
 quick: $(DEV_READY) ## the tests that start no process, in seconds
 	$(BIN)/python -m pytest -q -m 'not process'
@@ -56,7 +49,7 @@ bench: $(DEV_READY) ## the benchmarks
 	$(BIN)/python -m benchmarks
 
 docs: $(DEV_READY) ## write the generated parts of docs/ again
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 wheel: $(DEV_READY) ## build the wheel into dist/, and install it into a clean environment
 	rm -rf dist

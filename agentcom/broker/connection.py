@@ -63,8 +63,8 @@ AWAY = (
 )
 """What means that Redis is away for the moment, and will be back. Refused credentials are among them: see `is_away`."""
 
-AWAY_CODES = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE")
-"""Answers of the same meaning for which redis-py has no exception: a full disk, a long script, no replica in step."""
+AWAY_CODES = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE", "UNBLOCKED")
+"""Answers of the same meaning for which redis-py has no exception: a full disk, a long script, a change of roles."""
 
 REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """How an ACL rule shows that forbids what a script does."""
@@ -141,7 +141,7 @@ def named(error: Exception, url: str) -> Exception:
         return _credentials_refused(error, f"Redis at {where}")
     if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
         return ServerUnavailable(
-            f"cannot reach Redis at {where}: {str(error) or type(error).__name__}",
+            f"cannot reach Redis at {where}: {str(error).rstrip('.') or type(error).__name__}",
             "Start it, or name another with --redis or AGENTCOM_REDIS",
         )
     if isinstance(error, RedisError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -126,15 +127,34 @@ def _told(error: Exception, url: str) -> BaseException:
 
 
 def run(action: Callable[[], Awaitable[T]]) -> T:
-    """Run async code to its end. Of a group of errors, the one that says what to do is raised."""
+    """Run async code to its end. Of a group of errors, the one that says what to do is raised.
 
-    async def whole() -> T:
-        return await action()
-
+    Raises:
+        KeyboardInterrupt: SIGINT came, and the code handled it no better itself.
+    """
     try:
-        return anyio.run(whole)
+        return anyio.run(_interruptible, action)
     except BaseExceptionGroup as group:
         raise telling(group) from group
+
+
+async def _interruptible(action: Callable[[], Awaitable[T]]) -> T:
+    """SIGINT cancels a scope of anyio's, which insists. asyncio's own handler cancels once, and if that happens while
+    a time limit of redis-py is being set, it is taken for the limit's and lost."""
+    results: list[T] = []
+    with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                async for _ in signals:
+                    group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            results.append(await action())
+            group.cancel_scope.cancel()
+    if not results:
+        raise KeyboardInterrupt
+    return results[0]
 
 
 def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -14,9 +14,9 @@ from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import WAITING
 from agentcom.model.messages import Refusal
 from agentcom.model.task import ReadRecord, TaskSpec
-from agentcom.monitor.table import said
+from agentcom.monitor.table import cut, said
 from agentcom.monitor.task_view import brief, whole
-from agentcom.wording import count
+from agentcom.wording import count, one_line
 
 
 class Submitted(Struct, frozen=True):
@@ -75,11 +75,11 @@ async def _stranded(client: Client, records: dict[str, ReadRecord]) -> dict[str,
     return {task: summary(verdict) for task, verdict in judged.items() if nobody(verdict)}
 
 
-def lines(sent: Sent, *, backlog: bool) -> list[Text]:
+def lines(sent: Sent, width: int | None, *, backlog: bool) -> list[Text]:
     """What came of it, for people: a line for each task that is new, or that was named by itself, and the sum."""
     names = shorten(set(sent.ids))
     shown = [task for task in sent.tasks if not (backlog and task.existing)]
-    told = [_line(task, names[task.id], sent.records.get(task.id)) for task in shown]
+    told = [cut(_line(task, names[task.id], sent.records.get(task.id)), width) for task in shown]
     refused = f", {len(sent.refused)} refused" if sent.refused else ""
     if backlog:
         added = sum(not task.existing for task in sent.tasks)
@@ -105,7 +105,10 @@ def remarks(sent: Sent) -> list[str]:
     """What its submitter has to know, a line each."""
     names = shorten(set(sent.ids))
     several = len(sent.tasks) + len(sent.refused) > 1
-    told = [f"refused{f' {spec.heading!r}' if several else ''}: {reason}" for spec, reason in sent.refused]
+    told = [
+        f"refused {one_line(spec.heading, 60)!r}: {reason}" if several else f"refused: {reason}"
+        for spec, reason in sent.refused
+    ]
     told += [
         f"nobody can take {names[id_]}: {why}. It stays, in case that changes" for id_, why in sent.stranded.items()
     ]

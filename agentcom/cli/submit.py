@@ -23,7 +23,7 @@ from agentcom.cli.context import (
     end,
     run,
 )
-from agentcom.cli.screen import show, show_json, warn
+from agentcom.cli.screen import show, show_json, warn, width
 from agentcom.cli.waiting import all_completed, goes_on, wait_and_tell
 from agentcom.client import Client
 from agentcom.errors import UsageError
@@ -207,7 +207,7 @@ class Call:
             return run(self._perform)
         except KeyboardInterrupt:
             if self._ids:
-                warn(f"\nagentcom: {goes_on(self._ids)}")
+                warn(f"agentcom: {goes_on(self._ids)}")
             return EXIT_INTERRUPTED
 
     async def _perform(self) -> int:
@@ -217,7 +217,7 @@ class Call:
             sent = await sending.send(client, specs, existing)
             self._ids = sent.ids
             if not self._json:
-                show(sending.lines(sent, backlog=self._backlog is not None))
+                show(sending.lines(sent, width(), backlog=self._backlog is not None))
             for remark in sending.remarks(sent):
                 warn(f"agentcom: {remark}")
             ended = await wait_and_tell(client, self._ids, quiet=self._json) if self._wait else {}

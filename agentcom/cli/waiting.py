@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import anyio
 from rich.status import Status
@@ -17,9 +17,9 @@ from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import Line
 from agentcom.model.task import ReadRecord
-from agentcom.monitor.look import STYLES, took
+from agentcom.monitor.look import STYLES
 from agentcom.monitor.table import said
-from agentcom.monitor.task_view import STATE_ORDER, agent_of, reason_of
+from agentcom.monitor.task_view import STATE_ORDER, agent_of, manner, reason_of
 from agentcom.wording import count, one_line
 
 LISTEN_MS = 1_000
@@ -64,7 +64,7 @@ class Progress:
 
 
 async def until_ended(
-    client: Client, progress: Progress, on_ended: Callable[[ReadRecord], None], on_change: Callable[[], None]
+    client: Client, progress: Progress, on_ended: Callable[[list[ReadRecord]], None], on_change: Callable[[], None]
 ) -> None:
     """Wait until all tasks ended. Redis may be away meanwhile."""
     since = await client.store.journal_end()
@@ -75,8 +75,9 @@ async def until_ended(
             if anyio.current_time() >= look_at:
                 wanted, look_at = list(progress.pending), anyio.current_time() + RECHECK_S
             asked = wanted
-            for record in progress.read(await until_back(lambda: client.store.records(asked), lambda _: None)):  # noqa: B023
-                on_ended(record)
+            ended = progress.read(await until_back(lambda: client.store.records(asked), lambda _: None))  # noqa: B023
+            if ended:
+                on_ended(ended)
             wanted = []
         on_change()
         if not progress.pending:
@@ -89,29 +90,35 @@ async def until_ended(
 async def wait_and_tell(client: Client, tasks: Sequence[str], *, quiet: bool = False) -> dict[str, ReadRecord]:
     """Wait until all of these ended, and tell how it goes: by a status line on a terminal, else line by line."""
     names = shorten(set(tasks))
-    live = console(stderr=True).is_terminal and not quiet
+    status = Status("", console=console(stderr=True)) if console(stderr=True).is_terminal and not quiet else None
 
     def tell_line(line: Line) -> None:
-        if not live and not quiet and line.after not in ENDED:
+        if status is None and not quiet and line.after not in ENDED:
             show([transition(line, names[line.task])])
 
-    def tell_end(record: ReadRecord) -> None:
+    def tell_end(records: list[ReadRecord]) -> None:
         if not quiet:
-            show([ending(record, names[record.spec.id])])
+            with _paused(status):
+                show(ending(record, names[record.spec.id]) for record in records)
+
+    def tell_standing() -> None:
+        if status is not None:
+            status.update(said(progress.sentence()))
 
     progress = Progress(tasks, tell_line)
-    with _status(live) as update:
-        await until_ended(client, progress, tell_end, lambda: update(progress.sentence()))
+    with status or nullcontext():
+        await until_ended(client, progress, tell_end, tell_standing)
     return progress.ended
 
 
 @contextmanager
-def _status(live: bool) -> Iterator[Callable[[str], None]]:
-    if not live:
-        yield lambda _: None
-        return
-    with Status("", console=console(stderr=True)) as status:
-        yield lambda words: status.update(said(words))
+def _paused(status: Status | None) -> Iterator[None]:
+    """Take the status away from the terminal while something else is printed there."""
+    if status is not None:
+        status.stop()
+    yield
+    if status is not None:
+        status.start()
 
 
 def transition(line: Line, name: str) -> Text:
@@ -123,16 +130,13 @@ def transition(line: Line, name: str) -> Text:
 
 def ending(record: ReadRecord, name: str) -> Text:
     """How a task ended, in one line: `tk-9f21c4  completed by oak in 12s: renamed the flag`."""
-    last = record.attempts[-1] if record.attempts else None
-    by = f" by {agent_of(record)}" if record.state == "completed" else ""
-    worked = took(last.accepted_at or last.assigned_at, last.ended_at) if last is not None else ""
     summary = record.outcome.summary if record.state == "completed" and record.outcome is not None else ""
     explained = one_line(summary or reason_of(record), 500)
     return Text.assemble(
         said(name, "bold"),
         "  ",
         said(record.state, STYLES.get(record.state, "")),
-        said(by + (f" in {worked}" if worked else "") + (f": {explained}" if explained else "")),
+        said(manner(record) + (f": {explained}" if explained else "")),
     )
 
 

@@ -44,6 +44,8 @@ class Stage:
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # An agent that is killed leaves its temporary files; here they go with the folder.
+            "TMPDIR": str(folder / "tmp"),
         }
 
     def prepare(self) -> None:
@@ -52,6 +54,7 @@ class Stage:
         Raises:
             ConfigurationError: this installation lacks the demonstration's files.
         """
+        (self.folder / "tmp").mkdir()
         shutil.copytree(_packaged_files(), self._files, ignore=shutil.ignore_patterns("__pycache__"))
         seed = self.folder / "seed"
         shutil.copytree(self._files / "project", seed)

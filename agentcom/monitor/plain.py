@@ -15,6 +15,7 @@ from agentcom.monitor.table import Column, lay_out, said
 from agentcom.wording import age, count
 
 LINES_SHOWN = 10
+MARGIN = 2
 STATES_SHOWN = ("queued", "blocked", "retry_wait", "assigned", "working")
 
 ORDER_COLUMNS = (
@@ -32,14 +33,15 @@ ORDER_COLUMNS = (
 def lines(snapshot: Snapshot, now: Now, width: int | None) -> list[Text]:
     """All of it, section by section; a section with nothing in it is not shown."""
     told = [head(snapshot), queue(snapshot, now)]
+    cells = width - MARGIN if width is not None else None
     sections = (
-        ("agents", pool_view.agents(snapshot.agents, snapshot.beats, now, width) if snapshot.agents else []),
-        ("orders (pending-entries lists)", orders(snapshot, now, width) if snapshot.orders else []),
-        ("journal", [pool_view.journal_line(line, now, width) for line in snapshot.lines[-LINES_SHOWN:]]),
+        ("agents", pool_view.agents(snapshot.agents, snapshot.beats, now, cells) if snapshot.agents else []),
+        ("orders (pending-entries lists)", orders(snapshot, now, cells) if snapshot.orders else []),
+        ("journal", [pool_view.journal_line(line, now, cells) for line in snapshot.lines[-LINES_SHOWN:]]),
     )
     for name, section in sections:
         if section:
-            told += [Text(), Text(name, "bold"), *(Text("  ") + line for line in section)]
+            told += [Text(), Text(name, "bold"), *(Text(" " * MARGIN) + line for line in section)]
     return told
 
 

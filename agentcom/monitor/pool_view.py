@@ -14,7 +14,7 @@ from agentcom.model.agent import AgentRecord, Attribute
 from agentcom.model.messages import Beat, DeadLetter, Line
 from agentcom.model.task import ReadRecord
 from agentcom.monitor.look import STYLES, Now
-from agentcom.monitor.table import Column, lay_out, said
+from agentcom.monitor.table import Column, cut, lay_out, said
 from agentcom.wording import one_line
 
 # ------------------------------------------------------------------- agents
@@ -109,20 +109,17 @@ def journal_line(line: Line, now: Now, width: int | None) -> Text:
     text = Text.assemble(
         (f"{now.clock(line.at):<9} ", "dim"), said(f"{subject:<9}", "bold"), "  ", *_step(line), said(_aside(line))
     )
-    if width is not None and text.cell_len > width:
-        text.truncate(width, overflow="ellipsis")
-    text.rstrip()
-    return text
+    return cut(text, width)
 
 
 def _step(line: Line) -> list[Text]:
     if line.what == "refused":
-        return [said("refused ", STYLES["rejected"])]
+        return [said("refused  ", STYLES["rejected"])]
     if not line.after and not line.before:
-        return [said(f"{line.trigger} ")]
+        return [said(f"{line.trigger}  ")]
     after = line.after or "forgotten"
     before = f"{line.before} → " if line.before else ""
-    return [said(before, "dim"), said(f"{after} ", STYLES.get(after, ""))]
+    return [said(before, "dim"), said(f"{after}  ", STYLES.get(after, ""))]
 
 
 def _aside(line: Line) -> str:

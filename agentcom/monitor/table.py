@@ -37,6 +37,14 @@ def said(words: object, style: str = "") -> Text:
     return Text(clean(str(words)), style)
 
 
+def cut(line: Text, width: int | None) -> Text:
+    """The same line, cut where the terminal ends."""
+    if width is not None and line.cell_len > width:
+        line.truncate(width, overflow="ellipsis")
+    line.rstrip()
+    return line
+
+
 def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int | None) -> list[Text]:
     """The heading and the rows as lines. Columns in which nothing stands are left out.
 

@@ -136,8 +136,8 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
     return [
         ("id", spec.id),
         ("state", _state_line(record, now)),
-        ("reason", why(record, now) if record.state != "completed" else ""),
-        ("", waits[0] if waits else ""),
+        ("reason", reason_of(record) if record.state == "queued" else why(record, now)),
+        ("agents", waits[0] if waits else ""),
         ("summary", outcome.summary if outcome is not None and record.state in ENDED else ""),
         ("changed", ", ".join(outcome.changed) if outcome is not None else ""),
         ("value", _value(outcome) if outcome is not None else ""),
@@ -160,13 +160,19 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
 
 
 def _state_line(record: ReadRecord, now: Now) -> str:
-    agent = agent_of(record)
-    on = f" by {agent}" if record.state == "completed" else f" on {agent}" if agent else ""
     if record.state in ENDED:
-        last = record.attempts[-1] if record.attempts else None
-        worked = took(last.accepted_at or last.assigned_at, last.ended_at) if last is not None else ""
-        return f"{record.state}{on}" + (f" in {worked}" if worked else "")
+        return f"{record.state}{manner(record)}"
+    on = f" on {agent_of(record)}" if record.state in RUNNING else ""
     return f"{record.state}{on} for {now.since(_since(record))}"
+
+
+def manner(record: ReadRecord) -> str:
+    """By whom and how fast an ended task ended, if that was an agent's doing: ` by oak in 4s`."""
+    last = record.attempts[-1] if record.attempts else None
+    if last is None or last.outcome is None or last.outcome.reason != record.reason or record.state == "canceled":
+        return ""
+    worked = took(last.accepted_at or last.assigned_at, last.ended_at)
+    return f" {'by' if record.state == 'completed' else 'on'} {last.agent}" + (f" in {worked}" if worked else "")
 
 
 def _moment(at: int, now: Now) -> str:

@@ -169,7 +169,8 @@ class SidecarService:
     async def _hand_back_unread(self) -> None:
         """Orders that were on their way while the reading was ended."""
         try:
-            self._take(await self._store.read(self._card.slots + SPARE_READ, block_ms=0))
+            while unread := await self._store.read(self._card.slots + SPARE_READ, block_ms=0):
+                self._take(unread)
             await self._look_for_unknown()
         except TROUBLE as error:
             self._complaints.say(error)

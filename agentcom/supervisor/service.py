@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from agentcom.broker import runtime
 from agentcom.broker.embedded import EmbeddedServer
-from agentcom.errors import ConfigurationError, ServerUnavailable
+from agentcom.errors import AgentComError, ConfigurationError, ServerUnavailable
 from agentcom.processes import ProcessIdentity, identify
 from agentcom.settings import Policy
 from agentcom.supervisor.children import Child, Say
@@ -72,22 +72,12 @@ class Supervisor:
         """
         with only_supervisor(self._data_dir):
             await self._unless_stopped(self._take_over)
+            if self._stopping.is_set():
+                return  # with whatever could not be taken over still on record
             try:
-                async with anyio.create_task_group() as group:
-                    if not self._stopping.is_set():
-                        await self._start_server()
-                        self._tell_others()
-                    if not self._stopping.is_set():
-                        group.start_soon(self._keep_server)
-                        for program in self._programs.values():
-                            group.start_soon(self._keep, program)
-                        on_started()
-                    try:
-                        await self._stopping.wait()
-                    finally:
-                        self._stopping.set()
-                        with anyio.CancelScope(shield=True):
-                            await self._end_programs()
+                await self._start_server()
+                self._tell_others()
+                await self._keep_all(on_started)
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._end_server()
@@ -139,6 +129,20 @@ class Supervisor:
             await action()
             group.cancel_scope.cancel()
 
+    async def _keep_all(self, on_started: Callable[[], None]) -> None:
+        async with anyio.create_task_group() as group:
+            if not self._stopping.is_set():
+                group.start_soon(self._keep_server)
+                for program in self._programs.values():
+                    group.start_soon(self._keep, program)
+                on_started()
+            try:
+                await self._stopping.wait()
+            finally:
+                self._stopping.set()
+                with anyio.CancelScope(shield=True):
+                    await self._end_programs()
+
     # --------------------------------------------------------------- server
 
     async def _start_server(self) -> None:
@@ -158,16 +162,18 @@ class Supervisor:
             if server.is_alive():
                 os.kill(server.pid or 0, signal.SIGTERM)
 
+        problem: AgentComError | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(watch)
             try:
                 await to_thread.run_sync(server.start)
-            except ServerUnavailable:
-                if not self._stopping.is_set():
-                    raise
+            except AgentComError as error:  # raised below: from in here it would come as a group
+                problem = error
             group.cancel_scope.cancel()
         self._server_identity = identify(server.pid or 0)
         self._record()
+        if problem is not None and not self._stopping.is_set():
+            raise problem
 
     async def _keep_server(self) -> None:
         """Start the server again when it died, under the same URL; the programs find it again by themselves."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import fakeredis
 import pytest
-from redis.asyncio import Redis
 
 from agentcom.broker import embedded, scripts
 from agentcom.broker.connection import Connections
@@ -63,5 +62,3 @@ def _script_of(source: str) -> scripts.Script:
     script._source = source
     script._sha = scripts.hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return script
-
-

@@ -46,6 +46,7 @@ AWAY: list[Exception] = [
     exceptions.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
     exceptions.ResponseError("BUSY Redis is busy running a script."),
     exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."),
+    exceptions.ResponseError("UNBLOCKED force unblock from blocking operation, instance state changed"),
     exceptions.ResponseError("UNKILLABLE Sorry the script already executed write commands"),
     ConnectionResetError("reset by peer"),
     TimeoutError(),
@@ -221,7 +222,7 @@ async def test_a_wrong_password_is_refused_at_once_before_and_while_connected(
         with anyio.fail_after(2):
             with pytest.raises(CredentialsRefused):
                 await until_back(connections.commands.ping, lambda _: None)
-            with pytest.raises(CredentialsRefused, match="invalid|WRONGPASS"):
+            with pytest.raises(CredentialsRefused, match=r"invalid|WRONGPASS"):
                 async with connected(f"{own_server.url}?username=default&password=wrong"):
                     raise AssertionError
     finally:
@@ -295,7 +296,7 @@ async def test_a_command_to_a_server_that_hangs_is_given_up(
 ) -> None:
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT_S", 0.2)
     connections = Connections(own_server.url)
-    await connections.commands.execute_command("CLIENT", "PAUSE", "1000", "ALL")
+    await connections.commands.client_pause(1_000)
     with pytest.raises(Exception) as error:  # noqa: PT011 - which one is what is asked for
         await connections.commands.ping()
     assert is_away(error.value)

@@ -272,6 +272,23 @@ def test_a_killed_server_is_started_again_under_its_url_with_its_data(machine: M
     assert machine.processes() == []
 
 
+def test_a_server_that_cannot_be_started_again_is_tried_until_it_can(machine: Machine) -> None:
+    up = machine.ready()
+    task = submitted("true")
+    outcome_of(task)
+    (manifest,) = (machine.data_dir / "redis" / "appendonlydir").glob("*.manifest")
+    kept = manifest.read_bytes()
+    manifest.write_bytes(b"garbage")
+    os.killpg(machine.child("server").pid, signal.SIGKILL)
+    up.wait_for("ended; starting it again in 1 s")
+    manifest.write_bytes(kept)
+    wait_until(lambda: runtime.read_live(machine.data_dir) is not None)
+    assert state_of(task) == "completed"
+    assert done().result == "completed"
+    assert up.stop() == 0
+    assert machine.processes() == []
+
+
 def test_a_second_one_for_the_same_data_is_refused_in_one_line(machine: Machine) -> None:
     first = machine.ready()
     second = machine.start()
@@ -323,6 +340,27 @@ def test_an_orphaned_server_that_ignores_sigterm_is_taken_over_all_the_same(
     assert not is_running(server)
     assert state_of(task) == "completed"
     assert second.stop() == 0
+
+
+def test_to_stop_it_while_it_waits_for_an_orphan_leaves_the_orphan_on_record(machine: Machine) -> None:
+    stubborn = subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"],
+        stdout=subprocess.PIPE,
+        env=machine.environ,
+        start_new_session=True,
+    )
+    with stubborn:
+        assert stubborn.stdout
+        stubborn.stdout.readline()
+        orphan = identify(stubborn.pid)
+        assert orphan
+        machine.data_dir.mkdir(parents=True)
+        write_children(machine.data_dir, {"sidecar elm": orphan})
+        up = machine.start()
+        up.wait_for("stopping what it left running: sidecar elm")
+        assert up.stop() == 0
+        assert read_children(machine.data_dir) == {"sidecar elm": orphan}
+        os.killpg(stubborn.pid, signal.SIGKILL)
 
 
 def test_a_pid_in_the_record_that_belongs_to_a_stranger_by_now_is_left_alone(machine: Machine) -> None:

@@ -17,6 +17,7 @@ from agentcom.broker.client_store import ClientStore
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import Keys
 from agentcom.broker.sidecar_store import SidecarStore
+from agentcom.broker.streams import Entry
 from agentcom.ids import IdMaker
 from agentcom.model.agent import Card
 from agentcom.model.codec import decode_order, encode
@@ -27,7 +28,7 @@ from agentcom.scheduler.service import SchedulerService
 from agentcom.settings import Policy
 
 QUICK = Policy(
-    lease_s=1.0, beat_s=0.2, beat_offset_s=0.1, stale_beats=3, agent_down_s=0.6, sweep_s=0.1, retry_delays_s=(0.0,)
+    lease_s=1.0, beat_s=0.2, beat_offset_s=0.1, stale_beats=3, agent_down_s=1.0, sweep_s=0.1, retry_delays_s=(0.0,)
 )
 
 make_id = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom).make
@@ -66,8 +67,10 @@ class Pool:
     async def refusal(self, entry: str) -> Refusal:
         """Why an entry was refused, once it was."""
         await eventually(lambda: self.client.refusals(entry))
-        (refusal,) = await self.client.refusals(entry) or ()
-        return refusal
+        refusals = await self.client.refusals(entry)
+        assert refusals is not None
+        assert len(refusals) == 1
+        return refusals[0]
 
     async def all_completed(self, tasks: Sequence[str]) -> bool:
         return await self.states(tasks) == Counter(completed=len(tasks))
@@ -124,13 +127,19 @@ class Agent:
         async with anyio.create_task_group() as group:
             group.start_soon(self._beat)
             while True:
-                for entry in await patiently(lambda: self._store.read(self.slots, 50)):
+                read = await patiently(lambda: self._store.read(self.slots, 50))
+                for entry in read or await patiently(self._undelivered):
                     order = decode_order(entry.body)
+                    self.entries.append(entry.id)
                     if isinstance(order, Assign):
                         self.got.append(order)
-                        self.entries.append(entry.id)
                     if self.works and isinstance(order, Assign):
                         await self.finish(entry.id, order)
+
+    async def _undelivered(self) -> list[Entry]:
+        """Orders of whose delivery the reply was lost."""
+        pending = await self._store.pending()
+        return await self._store.entries([entry for entry in pending if entry not in self.entries])
 
     async def finish(self, entry: str, order: Assign) -> None:
         outcome = Outcome("completed")

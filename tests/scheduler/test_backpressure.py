@@ -1,23 +1,24 @@
 """Too much open work leaves the inbox unread, and says so."""
 
+from collections.abc import Callable
+
 import anyio
 import msgspec
 import pytest
 
-from agentcom.broker.embedded import EmbeddedServer
+from agentcom.broker.streams import Entry
 from agentcom.model.codec import encode
 from agentcom.model.messages import Submit
 from agentcom.model.task import TaskSpec
 from agentcom.scheduler import service as service_module
 from agentcom.scheduler.service import FIRST_READ, READ_BYTES, _Appetite
-from agentcom.broker.streams import Entry
-from tests.scheduler.harness import QUICK, Agent, Pool, at_work, eventually, leading, make_id
+from tests.scheduler.harness import Agent, Pool, at_work, eventually, leading, make_id
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_6]
 
 
-async def test_past_the_bound_the_inbox_is_left_unread_and_read_again_later(shared_server: EmbeddedServer) -> None:
-    pool = Pool(shared_server.url, "full", msgspec.structs.replace(QUICK, max_open_tasks=10, batch=5))
+async def test_past_the_bound_the_inbox_is_left_unread_and_read_again_later(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool(max_open_tasks=10, batch=5)
     async with at_work() as group, leading(pool, group):
         tasks = await pool.submit(40)
         await eventually(lambda: pool.said("backpressure"))
@@ -32,7 +33,6 @@ async def test_past_the_bound_the_inbox_is_left_unread_and_read_again_later(shar
         await pool.judge(tasks)
         await eventually(lambda: _ends_with_reading_again(pool))
         assert len(await pool.said("backpressure")) <= 2 * 40 / 5
-    await pool.connections.close()
 
 
 async def _ends_with_reading_again(pool: Pool) -> bool:
@@ -40,10 +40,10 @@ async def _ends_with_reading_again(pool: Pool) -> bool:
 
 
 async def test_the_text_of_open_tasks_is_bounded_within_a_batch_too(
-    shared_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "TASKS_PER_COMMIT", 50)
-    pool = Pool(shared_server.url, "large", msgspec.structs.replace(QUICK, max_open_bytes=100_000))
+    pool = make_pool(max_open_bytes=100_000)
     specs = [TaskSpec(id=make_id(), text="x" * 2_000) for _ in range(500)]
     await pool.client.request(
         [Submit(tasks=[msgspec.Raw(encode(spec)) for spec in specs[at : at + 50]]) for at in range(0, 500, 50)]
@@ -54,7 +54,6 @@ async def test_the_text_of_open_tasks_is_bounded_within_a_batch_too(
         assert await pool.redis.zcard(pool.names.open) == 50
         group.start_soon(Agent(pool, "oak", slots=100).run)
         await eventually(lambda: pool.all_completed([spec.id for spec in specs]))
-    await pool.connections.close()
 
 
 def entries(count: int, size: int) -> dict[str, list[Entry]]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 async def submit_a_lot(pool: Pool, acknowledged: list[str], count: int) -> None:
-    """One at a time; only what was acknowledged is asked for later. Asking again with the same id would be right, too."""
+    """One at a time; only what was acknowledged is asked for later."""
     while len(acknowledged) < count:
         acknowledged += await patiently(pool.submit)
         await anyio.sleep(0.002)

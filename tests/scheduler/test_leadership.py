@@ -6,8 +6,10 @@ import anyio
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from agentcom.model.codec import encode
 from agentcom.model.task import TaskSpec
-from agentcom.scheduler import service as service_module
+from agentcom.scheduler.core import Core
+from agentcom.scheduler.events import Reported, Requested
 from tests.scheduler.harness import Agent, Pool, Scheduler, at_work, eventually, leading, make_id, start
 
 pytestmark = pytest.mark.process
@@ -153,16 +155,16 @@ async def test_loading_may_take_longer_than_the_lease(pool: Pool) -> None:
 async def test_a_defect_that_one_message_brings_to_light_does_not_stop_the_pool(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    applied = service_module.Core.apply
+    applied = Core.apply
 
     def apply(core: Any, event: Any, now: int) -> None:
-        if isinstance(event, service_module.Requested) and b"poison" in bytes(event.request.tasks[0]):
+        if isinstance(event, Requested) and b"poison" in encode(event.request):
             raise KeyError("a bug of ours")
-        if isinstance(event, service_module.Reported) and event.report.agent == "poison":
+        if isinstance(event, Reported) and event.report.agent == "poison":
             raise ZeroDivisionError
         applied(core, event, now)
 
-    monkeypatch.setattr(service_module.Core, "apply", apply)
+    monkeypatch.setattr(Core, "apply", apply)
     async with at_work() as group, leading(pool, group) as leader:
         group.start_soon(Agent(pool, "oak").run)
         before = await pool.submit(3)
@@ -177,4 +179,3 @@ async def test_a_defect_that_one_message_brings_to_light_does_not_stop_the_pool(
         assert leader.terms == 4, "once more for each message that could not be applied"
         assert "a bug of ours" in caplog.text
         await pool.judge([*before, *after])
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,11 +23,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         yield running
 
 
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server for one test, to kill and start again; what it acknowledged is never lost."""
-    with EmbeddedServer(tmp_path / "server", find_server(os.environ), appendfsync="always") as running:
+@pytest.fixture(scope="session")
+def fragile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    folder = tmp_path_factory.mktemp("fragile")
+    with EmbeddedServer(folder, find_server(os.environ), appendfsync="always") as running:
         yield running
+
+
+@pytest.fixture
+def own_server(fragile_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """A server that a test may kill, start again and reconfigure; what it acknowledged is never lost."""
+    fragile_server.start()
+    yield fragile_server
+    fragile_server.kill()
 
 
 @pytest.fixture

@@ -211,6 +211,7 @@ async def test_killed_again_and_again_it_answers_for_each_order_once(program: Pr
         await anyio.sleep(0.06 * turn)
         program.kill()
     program.start(*argv)
+    await desk.hello(6)
     for order in orders:
         reports = await until(partial(desk.finished, order.token))
         assert len(reports) <= 2

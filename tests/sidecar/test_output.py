@@ -1,6 +1,10 @@
 """The buffer of what agents print: bounded, in order, safe to print into from any thread."""
 
+import sys
 import threading
+from collections.abc import Iterator
+
+import pytest
 
 from agentcom.settings import Policy
 from agentcom.sidecar.output import OutputBuffer
@@ -57,6 +61,16 @@ def test_more_entries_than_bytes_make_pieces_of_one_byte():
     assert [piece.body for piece in buffer.take(0)] == [b"c"]
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
 def test_threads_may_print_while_it_is_emptied():
     buffer = OutputBuffer(Policy(output_bytes=10_000_000, output_entries=1))
     lines = 3_000

@@ -162,7 +162,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 async def test_a_task_that_cannot_be_read_fails_and_the_others_go_on(
     server: EmbeddedServer, pool, tmp_path, kind: str, others: dict[str, Any]
 ):
-    runner = python(slowly) if kind == "python" else command(tmp_path / "agent", "sleep", "0.5")
+    runner = python(at_once) if kind == "python" else command(tmp_path / "agent", "sleep", "0.1")
     async with working(server.url, pool, tmp_path / "agent", runner) as sidecar:
         good = await sidecar.order()
         bad = await sidecar.order(**others)

@@ -71,7 +71,7 @@ async def test_to_wait_for_redis_costs_next_to_nothing_and_is_said_once(
     own_server: EmbeddedServer, pool, tmp_path, caplog: pytest.LogCaptureFixture
 ):
     async def chatty(task: Task) -> None:
-        for _ in range(100):
+        for _ in range(60):
             task.log("x" * 1_000)
             await anyio.sleep(0.02)
 
@@ -81,8 +81,8 @@ async def test_to_wait_for_redis_costs_next_to_nothing_and_is_said_once(
         own_server.kill()
         with caplog.at_level(logging.INFO, "agentcom.sidecar"):
             before = time.process_time()
-            await anyio.sleep(1.5)
-            assert time.process_time() - before < 0.3
+            await anyio.sleep(1)
+            assert time.process_time() - before < 0.2
             assert 1 <= len(caplog.records) <= 4, caplog.text
             own_server.start()
             await sidecar.desk.outcome(order)
@@ -130,7 +130,7 @@ async def test_a_server_that_refuses_for_a_while_ends_nothing(own_server: Embedd
 async def test_a_key_of_the_wrong_type_ends_nothing(server: EmbeddedServer, pool, tmp_path, key: str):
     async def work(task: Task) -> None:
         task.log("one")
-        await anyio.sleep(0.6)
+        await anyio.sleep(0.4)
         task.log("two")
 
     async with working(server.url, pool, tmp_path, python(work)) as sidecar:
@@ -145,7 +145,7 @@ async def test_a_key_of_the_wrong_type_ends_nothing(server: EmbeddedServer, pool
         }[key]
         await redis.delete(name)
         await redis.hset(name, "in", "the way")
-        await anyio.sleep(0.7)
+        await anyio.sleep(0.5)
         assert not sidecar.ended.is_set()
         await redis.delete(name)
         if key == "reports":
@@ -247,7 +247,7 @@ def raises_refused() -> AbstractContextManager[object]:
 
 @pytest.mark.parametrize("what", ["user", "commands"])
 async def test_a_user_that_redis_refuses_stops_it_at_once(own_server: EmbeddedServer, pool, tmp_path, what: str):
-    rules = {"user": "on >right ~* &* +@all", "commands": "on >wrong ~* &* +@all -xreadgroup -xgroup"}[what]
+    rules = {"user": "reset on >right ~* &* +@all", "commands": "reset on >wrong ~* &* +@all -xreadgroup -xgroup"}[what]
     async with working(own_server.url, pool, tmp_path / "unused", python(at_once)) as helper:
         await helper.desk.redis.execute_command("ACL", "SETUSER", "oak", *rules.split())
         url = own_server.url.replace("unix://", "unix://oak:wrong@")

@@ -225,9 +225,7 @@ class FakePool:
         """A sidecar starts: it says hello, and beats from now on. Its incarnation."""
         self._count += 1
         incarnation = f"sc-{self.now:013d}-{self._count:06d}"
-        self.hello(
-            name, incarnation, Card(slots=slots, accepts=accepts, context_tokens=context, attributes=attributes)
-        )
+        self.hello(name, incarnation, Card(slots=slots, accepts=accepts, context_tokens=context, attributes=attributes))
         self.beating[name] = incarnation
         return incarnation
 

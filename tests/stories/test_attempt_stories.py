@@ -71,7 +71,9 @@ def test_a_report_that_comes_twice_changes_nothing_the_second_time(pool):
     before = snapshot(pool)
     pool.put("reports", sent)
     assert snapshot(pool) == before
-    assert "its task has ended" in pool.refusals_in_journal()[-1] or "no such open task" in pool.refusals_in_journal()[-1]
+    assert (
+        "its task has ended" in pool.refusals_in_journal()[-1] or "no such open task" in pool.refusals_in_journal()[-1]
+    )
 
 
 @pytest.mark.pitfall_4
@@ -247,7 +249,9 @@ def test_retries_wait_longer_and_longer_and_end_in_a_dead_letter(pool):
     assert (letter.task, letter.title, letter.attempts, letter.detail) == (task, "a title", 4, "it broke")
 
 
-@pytest.mark.parametrize("reason", ["exit_code", "handler_raised", "wake_failed", "lost", "timeout", "", "never heard of"])
+@pytest.mark.parametrize(
+    "reason", ["exit_code", "handler_raised", "wake_failed", "lost", "timeout", "", "never heard of"]
+)
 def test_the_cap_holds_whatever_fails(pool, reason):
     pool.agent("oak")
     task = pool.submit(max_attempts=3)
@@ -312,13 +316,13 @@ def test_a_task_that_is_sent_back_has_all_its_attempts_and_delays_before_it_agai
 
 
 def test_a_task_that_is_sent_back_may_go_to_whom_it_avoided_before(pool):
-    pool.agent("ash")
-    task = pool.submit(max_attempts=1)
+    pool.agent("ash", python=1)
+    task = pool.submit(max_attempts=1, prefer="python")
     pool.finish(task, "failed", "wake_failed")
     pool.retry(task)
     pool.cancel(task)
     pool.obey("ash")
-    pool.agent("elm", rust=9)
+    pool.agent("elm")
     pool.retry(task)
     assert pool.where(task) == "ash"
     assert pool.state(task) == "assigned"

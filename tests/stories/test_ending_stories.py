@@ -122,9 +122,7 @@ def test_no_other_task_can_be_sent_back(pool, state):
 
 def test_a_refused_task_cannot_be_sent_back(pool):
     task = pool.submit("")
-    assert pool.why_refused(pool.retry(task)) == [
-        "only a failed or canceled task can be sent back, and it is rejected"
-    ]
+    assert pool.why_refused(pool.retry(task)) == ["only a failed or canceled task can be sent back, and it is rejected"]
 
 
 def test_what_does_not_exist_can_be_neither_canceled_nor_sent_back(pool):

@@ -4,8 +4,8 @@ import pytest
 
 from agentcom.capability.attributes import MOST_ATTRIBUTES
 from agentcom.model.agent import Card
-from agentcom.model.messages import Goodbye
 from agentcom.model.codec import encode
+from agentcom.model.messages import Goodbye
 from agentcom.scheduler.events import Emptied, Reclaimed
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
@@ -190,6 +190,7 @@ def test_an_agent_that_comes_and_goes_leaves_no_timers_behind(steady):
     for _ in range(50):
         steady.agent("oak")
         steady.goodbye("oak")
+        steady.now += 10
     steady.agent("oak")
     steady.advance(200)
     kinds = [timer[2] for timer in steady.core._state._timers]

@@ -216,7 +216,9 @@ def a_busy_day(pool):
     for number in range(120):
         requires = ("", "python >= 1", "python >= 2, os == linux", "os == darwin")[number % 4]
         prefer = ("", "os == linux : 3")[number % 2]
-        tasks.append(pool.submit(str(number), requires=requires, prefer=prefer, priority=("normal", "high")[number % 2]))
+        tasks.append(
+            pool.submit(str(number), requires=requires, prefer=prefer, priority=("normal", "high")[number % 2])
+        )
         if number % 3 == 0:
             pool.now += 10
     for number, task in enumerate(tasks):

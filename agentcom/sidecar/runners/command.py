@@ -32,6 +32,8 @@ TASK_FILE = "task.json"
 POLL_S = 0.1
 READ_BYTES = 65_536
 LAST_WORDS_BYTES = 400
+BEHIND_MAX_BYTES = 16 * 1_048_576
+"""Who prints faster than this can pass on is not read in full, so that the end of its output never lies far ahead."""
 
 
 class CommandRunner:
@@ -110,23 +112,26 @@ class CommandRunner:
         """Pass on what the agent prints until its process ends; its exit code."""
         with files.output.open("rb") as output:
             while (exit_code := process.poll()) is None:
-                if not await _pass_on(output, job, READ_BYTES):
+                if not await _pass_on(output, job):
                     await anyio.sleep(POLL_S)
             # What it left behind may go on printing for ever: only what is there by now is passed on.
-            left = os.fstat(output.fileno()).st_size - output.tell()
-            while left > 0 and (passed := await _pass_on(output, job, min(left, READ_BYTES))):
-                left -= passed
+            end = os.fstat(output.fileno()).st_size
+            while output.tell() < end and await _pass_on(output, job):
+                pass
         job.alive()
         return exit_code
 
 
-async def _pass_on(output: BinaryIO, job: Job, limit: int) -> int:
-    printed = output.read(limit)
+async def _pass_on(output: BinaryIO, job: Job) -> bool:
+    end = os.fstat(output.fileno()).st_size
+    if end - output.tell() > BEHIND_MAX_BYTES:
+        output.seek(end - BEHIND_MAX_BYTES)
+    printed = output.read(READ_BYTES)
     if printed:
         job.alive()
         job.printed(printed)
         await anyio.lowlevel.checkpoint()
-    return len(printed)
+    return bool(printed)
 
 
 class _Files:

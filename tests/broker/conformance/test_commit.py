@@ -114,7 +114,7 @@ async def test_a_wrong_head_or_leader_refuses_the_whole_commit(pool: Pool) -> No
     await pool.redis.delete(pool.names.leader)
     await pool.redis.xadd(pool.names.leader, {"put": "by hand"})
     before = await pool.everything()
-    with pytest.raises(Exception, match="WRONGTYPE|wrong kind"):
+    with pytest.raises(Exception, match=r"WRONGTYPE|wrong kind"):
         await pool.commit(fence, **of_everything())
     assert await pool.everything() == before
 

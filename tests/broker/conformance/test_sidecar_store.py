@@ -69,7 +69,7 @@ async def test_an_order_is_not_settled_when_its_report_cannot_be_sent(pool: Pool
     (order,) = await pool.order()
     await pool.sidecar().read(1, 0)
     await pool.redis.set(pool.names.reports, "put here by hand")
-    with pytest.raises(Exception, match="WRONGTYPE|wrong kind"):
+    with pytest.raises(Exception, match=r"WRONGTYPE|wrong kind"):
         await pool.sidecar().finish([order], [b"one"])
     assert await pool.pending() == {order: "sc-1"}
 
@@ -88,14 +88,15 @@ async def test_a_restarted_sidecar_takes_over_what_older_starts_hold_and_forgets
 
 
 @pytest.mark.pitfall_1
-async def test_nothing_is_taken_over_from_a_newer_start_or_from_the_scheduler(pool: Pool) -> None:
+async def test_nothing_is_taken_over_from_a_newer_start_the_scheduler_or_a_person(pool: Pool) -> None:
     await pool.sidecar("sc-3").open()
-    newer, claimed, own = await pool.order(3)
+    newer, claimed, own, by_hand = await pool.order(4)
     await pool.sidecar("sc-3").read(1, 0)
     await pool.store.take_undelivered("oak", 1)
     await pool.sidecar("sc-2").read(1, 0)
+    await pool.sidecar("by-hand").read(1, 0)
     assert [entry.id for entry in await pool.sidecar("sc-2").take_over()] == [own]
-    assert await pool.pending() == {newer: "sc-3", claimed: "scheduler", own: "sc-2"}
+    assert await pool.pending() == {newer: "sc-3", claimed: "scheduler", own: "sc-2", by_hand: "by-hand"}
 
 
 async def test_a_take_over_reaches_past_one_page_and_past_deleted_orders(pool: Pool) -> None:

@@ -1,5 +1,7 @@
 """What is stuck with a silent agent is claimed, all of it, and nothing else."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -46,12 +48,40 @@ async def test_what_was_renewed_is_not_claimed(pool: Pool) -> None:
 async def test_the_cursor_reaches_a_tail_behind_more_than_a_page(pool: Pool) -> None:
     orders = await delivered(pool, 25)
     await anyio.sleep(IDLE_MS * 2 / 1000)
-    pages, cursor = [], "-"
+    pages, cursors = [], ["-"]
     for _ in range(3):
-        claimed, cursor = await pool.store.claim_stuck("oak", IDLE_MS, cursor, 10)
+        claimed, cursor = await pool.store.claim_stuck("oak", IDLE_MS, cursors[-1], 10)
         pages.append([entry.id for entry in claimed])
+        cursors.append(cursor)
     assert pages == [orders[:10], orders[10:20], orders[20:]]
-    assert cursor == "-", "the next round begins again"
+    assert cursors == ["-", f"({orders[9]}", f"({orders[19]}", "-"], "the next round begins again"
+
+
+@pytest.mark.pitfall_10
+async def test_what_is_stuck_behind_more_than_a_page_of_renewed_orders_is_reached_at_once(pool: Pool) -> None:
+    orders = await delivered(pool, 25)
+    await anyio.sleep(IDLE_MS * 2 / 1000)
+    await pool.sidecar().renew(orders[:20])
+    claimed, _ = await pool.store.claim_stuck("oak", IDLE_MS, "-", 10)
+    assert [entry.id for entry in claimed] == orders[20:]
+
+
+@pytest.mark.pitfall_1
+async def test_what_is_renewed_between_looking_and_claiming_is_not_claimed(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = await delivered(pool, 2)
+    await anyio.sleep(IDLE_MS * 2 / 1000)
+    look = pool.redis.xpending_range
+
+    async def then_renew(*arguments: Any, **options: Any) -> Any:
+        found = await look(*arguments, **options)
+        await pool.sidecar().renew(orders[:1])
+        return found
+
+    monkeypatch.setattr(pool.redis, "xpending_range", then_renew)
+    claimed, _ = await pool.store.claim_stuck("oak", IDLE_MS, "-", 10)
+    assert [entry.id for entry in claimed] == orders[1:]
 
 
 async def test_an_order_that_was_deleted_is_dropped_and_the_others_are_claimed(pool: Pool) -> None:
@@ -119,7 +149,7 @@ async def test_a_look_is_bounded_in_orders_and_goes_on_with_the_next_agent(pool:
     first, second = await sweep.look(silent), await sweep.look(silent)
     assert len(first) == ORDERS_PER_ROUND
     assert {event.agent for event in first} == set(silent[:5])
-    assert [event.agent for event in second[:: ORDERS_PER_LOOK]][:3] == silent[5:], "it goes on where it stopped"
+    assert [event.agent for event in second[::ORDERS_PER_LOOK]][:3] == silent[5:], "it goes on where it stopped"
     entries = [(event.agent, event.entry) for event in (*first, *second) if isinstance(event, Reclaimed)]
     assert len(entries) == len(set(entries)) == 8 * ORDERS_PER_LOOK + 5 * 50
 

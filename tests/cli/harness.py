@@ -1,0 +1,146 @@
+"""Calls of the command line in this process, and a pool with a scheduler and two agents to call it on."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import anyio
+
+import agentcom
+from agentcom.broker.connection import connected
+from agentcom.cli.main import main
+from agentcom.scheduler.service import SchedulerService
+from agentcom.settings import Policy
+
+POOL = "cli"
+
+POLICY = Policy(
+    accept_s=5, beat_s=0.5, beat_offset_s=0, sweep_s=0.5, lease_s=2, retry_delays_s=(0.0, 300.0), max_attempts=2
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a call said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """What it printed, as JSON."""
+        assert self.out, self
+        return json.loads(self.out)
+
+    def ids(self) -> list[str]:
+        """The ids of the tasks in its document."""
+        return [task["id"] for task in self.document["tasks"]]
+
+
+class Terminal:
+    """Calls commands with these variables, in this folder."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self.folder = folder
+        self.environ = environ
+
+    def __call__(self, *arguments: str, stdin: bytes = b"", tty: bool = False) -> Said:
+        """One call, as `agentcom ARGUMENTS` makes it, with pipes for input and output."""
+        streams = [io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"), *(_output() for _ in range(2))]
+        streams[0].isatty = lambda: tty  # type: ignore[method-assign]
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with (
+                mock.patch.object(sys, "argv", ["agentcom", *arguments]),
+                mock.patch.dict(os.environ, self.environ),
+                mock.patch.multiple(sys, stdin=streams[0], stdout=streams[1], stderr=streams[2]),
+            ):
+                code = _code_of_main()
+        finally:
+            os.chdir(before)
+        said = [bytes(_flushed(stream)).decode() for stream in streams[1:]]
+        return Said(code, *said)
+
+
+def _output() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
+
+
+def _flushed(stream: io.TextIOWrapper) -> bytes:
+    stream.flush()
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue()
+
+
+def _code_of_main() -> int:
+    try:
+        main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    raise AssertionError("main returned without an exit code")
+
+
+def work(task: agentcom.Task) -> Any:
+    """What the agents of these tests do: the first word of the text says what happens."""
+    verb, _, rest = task.text.partition(" ")
+    if verb == "fail":
+        raise ValueError(rest or "it was told to")
+    if verb == "print":
+        task.log(rest)
+    return f"did {task.title}"
+
+
+async def work_or_sleep(task: agentcom.Task) -> Any:
+    """Like `work`, and `sleep` goes on until it is canceled."""
+    if task.text.startswith("sleep"):
+        task.log("falling asleep")
+        await anyio.sleep(3600)
+    return work(task)
+
+
+@contextmanager
+def served(url: str) -> Iterator[None]:
+    """A scheduler and two agents, in a thread: oak knows python well, birch writes documentation."""
+    started = threading.Event()
+    stopping = threading.Event()
+
+    async def serve() -> None:
+        agents = [
+            agentcom.Agent("birch", skills={"docs": 2, "python": 1}, url=url, pool=POOL, policy=POLICY),
+            agentcom.Agent("oak", skills={"python": 3, "review": 1}, slots=4, url=url, pool=POOL, policy=POLICY),
+        ]
+        async with connected(url) as connections, anyio.create_task_group() as group:
+            group.start_soon(SchedulerService(connections, POOL, POLICY).run)
+            for agent in agents:
+                agent.handler(work_or_sleep)
+                group.start_soon(agent.run)
+            async with agentcom.Client(url, POOL) as client:
+                while len(await client.agents()) < len(agents):
+                    await anyio.sleep(0.02)
+            started.set()
+            while not stopping.is_set():
+                await anyio.sleep(0.05)
+            group.cancel_scope.cancel()
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XDG_STATE_HOME": folder}):
+        thread = threading.Thread(target=anyio.run, args=(serve,))
+        thread.start()
+        try:
+            assert started.wait(20), "the pool does not start"
+            yield
+        finally:
+            stopping.set()
+            thread.join()

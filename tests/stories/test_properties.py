@@ -1,0 +1,239 @@
+"""Whatever happens, in whatever order: the pool's invariants hold after every step, and in the end everything settles."""
+
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+
+from agentcom.model.lifecycle import ENDED, RUNNING
+from agentcom.model.task import Outcome
+from agentcom.settings import Policy
+from tests.stories.pool import FakePool
+
+NAMES = ["ash", "elm", "oak"]
+POLICY = Policy(
+    accept_s=20,
+    beat_s=10,
+    retry_delays_s=(0.0, 5.0, 30.0),
+    max_attempts=3,
+    max_handbacks=2,
+    retention_s=500,
+    max_keys=3,
+)
+RESULTS = ["completed", "failed", "canceled", "lost", "handed_back"]
+REASONS = ["", "exit_code", "wake_failed", "handed_back", "invalid_task", "lost", "canceled"]
+
+
+class Pool(FakePool):
+    """Agents of this pool change their number of slots while they work, which can leave them with too much."""
+
+    def __init__(self) -> None:
+        super().__init__(POLICY)
+        self.most_slots: dict[str, int] = {}
+
+    def max_slots(self, name, agent):
+        return self.most_slots[name]
+
+
+class AnyDay(RuleBasedStateMachine):
+    """Submitters, agents, leaders and time, each doing what they like."""
+
+    tasks = Bundle("tasks")
+    sent = Bundle("sent")
+
+    @initialize(target=tasks, slots=st.integers(1, 3))
+    def begin(self, slots):
+        self.pool = Pool()
+        for name in ("ash", "elm"):
+            self.arrive(name, slots, 2, "", 0)
+        return multiple(*(self.pool.submit() for _ in range(4)))
+
+    def running(self, pick):
+        """One of the tasks that run, or none."""
+        found = sorted(task for task in self.pool.open if self.pool.state(task) in RUNNING)
+        return found[pick % len(found)] if found else None
+
+    # ----------------------------------------------------------- submitters
+
+    @rule(
+        target=tasks,
+        requires=st.sampled_from(["", "python", "python >= 2", "rust or python >= 3"]),
+        priority=st.sampled_from(["urgent", "normal", "low"]),
+        agent=st.sampled_from(["", "", "", "", "", "", *NAMES]),
+        expires_s=st.sampled_from([0, 0, 0, 15, 100]),
+        max_attempts=st.sampled_from([0, 1, 2]),
+        key=st.sampled_from(["", "", "", "", "", "", "k1", "k2", "k3", "k4"]),
+        context_tokens=st.sampled_from([0, 0, 500, 900]),
+    )
+    def submit(self, **spec):
+        task = self.pool.submit(**spec)
+        return task if task in self.pool.records else multiple()
+
+    @rule(
+        target=tasks, after=st.lists(tasks, min_size=1, max_size=2), ring=st.sampled_from([False, False, False, True])
+    )
+    def submit_dependants(self, after, ring):
+        first, second = self.pool.new_id(), self.pool.new_id()
+        self.pool.submit_all(
+            {"id": second, "text": "second", "after": [first]},
+            {"id": first, "text": "first", "after": [*after, *([second] if ring else [])]},
+        )
+        return multiple(first, second)
+
+    @rule(task=tasks, text=st.sampled_from(["do it", "something else"]))
+    def submit_again(self, task, text):
+        before = self.pool.records[task]
+        self.pool.submit(text, id=task)
+        assert self.pool.task(task).generation >= 0
+        assert self.pool.records[task] == before or self.pool.state(task) not in ENDED
+
+    @rule(task=tasks)
+    def cancel(self, task):
+        self.pool.cancel(task)
+
+    @rule(task=tasks)
+    def send_back(self, task):
+        self.pool.retry(task)
+
+    # --------------------------------------------------------------- agents
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        slots=st.integers(1, 3),
+        python=st.integers(0, 3),
+        accepts=st.sampled_from(["", "", "python", "not pinned"]),
+        context=st.sampled_from([0, 1_000]),
+    )
+    def arrive(self, name, slots, python, accepts, context):
+        self.pool.now += 1
+        running = len(self.pool.agent_record(name).running) if name in self.pool.agents else 0
+        self.pool.most_slots[name] = max(slots, running)
+        self.pool.agent(name, slots=slots, accepts=accepts, context=context, python=python, rust=1)
+        self.pool.most_slots[name] = max(slots, len(self.pool.agent_record(name).running))
+
+    @rule(name=st.sampled_from(NAMES))
+    def fall_silent(self, name):
+        self.pool.silence(name)
+
+    @rule(name=st.sampled_from(NAMES))
+    def come_back(self, name):
+        if name in self.pool.agents:
+            incarnation = self.pool.agent_record(name).incarnation
+            self.pool.beat(name, incarnation)
+            if not self.pool.agent_record(name).left:
+                self.pool.beating[name] = incarnation
+
+    @rule(name=st.sampled_from(NAMES))
+    def leave(self, name):
+        if name in self.pool.beating:
+            self.pool.goodbye(name)
+
+    @rule(name=st.sampled_from(NAMES))
+    def obey(self, name):
+        self.pool.obey(name)
+
+    @rule(pick=st.integers(0, 99))
+    def accept(self, pick):
+        task = self.running(pick)
+        if task is not None:
+            self.pool.accept(task)
+
+    @rule(task=tasks)
+    def accept_whatever(self, task):
+        if self.pool.task(task).attempts:
+            self.pool.accept(task)
+
+    @rule(target=sent, pick=st.integers(0, 99), result=st.sampled_from(RESULTS), reason=st.sampled_from(REASONS))
+    def finish(self, pick, result, reason):
+        task = self.running(pick)
+        if task is None:
+            return multiple()
+        return self.pool.report(task, self.pool.token(task), self.pool.where(task), Outcome(result, reason))
+
+    @rule(target=sent, task=tasks, data=st.data(), result=st.sampled_from(RESULTS), reason=st.sampled_from(REASONS))
+    def report_late(self, task, data, result, reason):
+        attempts = self.pool.task(task).attempts
+        if not attempts:
+            return multiple()
+        attempt = data.draw(st.sampled_from(attempts))
+        return self.pool.report(task, attempt.token, attempt.agent, Outcome(result, reason))
+
+    @rule(sent=sent)
+    def report_again(self, sent):
+        records, agents = dict(self.pool.records), dict(self.pool.agents)
+        self.pool.put("reports", sent)
+        assert (records, agents) == (self.pool.records, self.pool.agents)
+
+    @rule(task=tasks, other=tasks, agent=st.sampled_from(NAMES))
+    def report_of_a_stranger(self, task, other, agent):
+        attempts = self.pool.task(other).attempts
+        if not attempts or (task == other and agent == attempts[-1].agent):
+            return
+        records = dict(self.pool.records)
+        self.pool.report(task, attempts[-1].token + ("" if task != other else "x"), agent, Outcome("completed"))
+        assert records == self.pool.records
+
+    # ------------------------------------------------------ leaders and time
+
+    @rule()
+    def restart(self):
+        self.pool.restart()
+
+    @rule(name=st.sampled_from(NAMES))
+    def die(self, name):
+        self.pool.silence(name)
+        self.pool.advance(31)
+        self.pool.sweep()
+
+    @rule(task=tasks, again=tasks)
+    def much_in_one_commit_of_a_leader_who_dies(self, task, again):
+        with self.pool.one_commit():
+            self.pool.cancel(task)
+            self.pool.retry(again)
+            self.pool.retry(task)
+            self.pool.submit(after=[again])
+            self.pool.restart()
+
+    @rule(seconds=st.sampled_from([0.5, 5, 21, 40, 150]))
+    def time_passes(self, seconds):
+        self.pool.advance(seconds)
+
+    @rule()
+    def sweep(self):
+        self.pool.sweep()
+
+    # ------------------------------------------------------------- judgement
+
+    @invariant()
+    def holds(self):
+        if hasattr(self, "pool"):
+            self.pool.judge()
+
+    def teardown(self):
+        """Invariants 2 and 7: once the faults end, every task does, within a bounded time."""
+        if not hasattr(self, "pool"):
+            return
+        pool = self.pool
+        for name in (*NAMES, "zeb"):
+            pool.now += 1
+            pool.most_slots[name] = 99
+            pool.agent(name, slots=9, python=9, rust=9)
+        for _ in range(12):
+            for name in NAMES:
+                pool.obey(name)
+            for task in list(pool.open):
+                if pool.state(task) in RUNNING:
+                    pool.finish(task)
+            pool.advance(31)
+            pool.sweep()
+        assert {pool.state(task) for task in pool.records} <= ENDED
+
+
+TestAnyDay = AnyDay.TestCase
+TestAnyDay.settings = settings(
+    max_examples=60,
+    stateful_step_count=50,
+    deadline=timedelta(seconds=5),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
