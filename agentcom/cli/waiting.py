@@ -90,7 +90,7 @@ async def until_ended(
 async def wait_and_tell(client: Client, tasks: Sequence[str], *, quiet: bool = False) -> dict[str, ReadRecord]:
     """Wait until all of these ended, and tell how it goes: by a status line on a terminal, else line by line."""
     names = shorten(set(tasks))
-    status = Status("", console=console(stderr=True)) if console(stderr=True).is_terminal and not quiet else None
+    status = Status("waiting", console=console(stderr=True)) if console(stderr=True).is_terminal and not quiet else None
 
     def tell_line(line: Line) -> None:
         if status is None and not quiet and line.after not in ENDED:
@@ -98,7 +98,7 @@ async def wait_and_tell(client: Client, tasks: Sequence[str], *, quiet: bool = F
 
     def tell_end(records: list[ReadRecord]) -> None:
         if not quiet:
-            with _paused(status):
+            with _paused(status, resume=bool(progress.pending)):
                 show(ending(record, names[record.spec.id]) for record in records)
 
     def tell_standing() -> None:
@@ -112,12 +112,12 @@ async def wait_and_tell(client: Client, tasks: Sequence[str], *, quiet: bool = F
 
 
 @contextmanager
-def _paused(status: Status | None) -> Iterator[None]:
-    """Take the status away from the terminal while something else is printed there."""
+def _paused(status: Status | None, *, resume: bool) -> Iterator[None]:
+    """Take the status away from the terminal while something else is printed there, or for good."""
     if status is not None:
         status.stop()
     yield
-    if status is not None:
+    if status is not None and resume:
         status.start()
 
 

@@ -21,12 +21,12 @@ STATES_SHOWN = ("queued", "blocked", "retry_wait", "assigned", "working")
 ORDER_COLUMNS = (
     Column("AGENT", least=8),
     Column("ORDERED", right=True),
-    Column("RENEWED", right=True),
-    Column("DELIVERIES", rank=2, right=True),
+    Column("RENEWED", rank=2, right=True),
+    Column("DELIVERIES", rank=3, right=True),
     Column("TASK"),
-    Column("STATE"),
+    Column("STATE", rank=1),
     Column("TITLE", least=16),
-    Column("HELD BY", rank=1, least=12),
+    Column("HELD BY", rank=4, least=12),
 )
 
 

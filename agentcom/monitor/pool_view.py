@@ -107,7 +107,7 @@ def journal_line(line: Line, now: Now, width: int | None) -> Text:
     """A line of the journal in one line: `12:04:31  tk-9f21c4  queued → assigned  oak  match`."""
     subject = short(line.task) if line.task else line.agent or line.what
     text = Text.assemble(
-        (f"{now.clock(line.at):<9} ", "dim"), said(f"{subject:<9}", "bold"), "  ", *_step(line), said(_aside(line))
+        (f"{now.clock(line.at):<8}  ", "dim"), said(f"{subject:<9}", "bold"), "  ", *_step(line), said(_aside(line))
     )
     return cut(text, width)
 

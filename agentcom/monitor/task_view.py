@@ -31,7 +31,7 @@ STATE_ORDER: tuple[TaskState, ...] = (
 
 COLUMNS = (
     Column("ID"),
-    Column("PRIORITY", rank=2),
+    Column("PRIO", rank=2),
     Column("STATE"),
     Column("FOR", right=True),
     Column("AGENT", rank=1, least=8),

@@ -162,20 +162,20 @@ def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:
 
 def _finished(state: State, report: Finished, entry: str, now: int) -> None:
     agent = state.agents.get(report.agent)
-    occupies = agent is not None and agent.running.get(report.token) == report.task
+    holder = agent if agent is not None and agent.running.get(report.token) == report.task else None
     work = _current(state, report)
     if isinstance(work, str):
         held = state.tasks.get(report.task)
         gave_up = report.outcome.result in ("canceled", "lost", "handed_back")
-        if occupies and gave_up and held is not None and held.token == report.token:
+        if holder is not None and gave_up and held is not None and held.token == report.token:
             held.record.attempts[-1].ended_at = now
             state.commit.records[held.id] = held.record
         else:
             _reject(state, report, entry, now, work)
     else:
         attempts.end_attempt(state, work, report.outcome, now, "finished")
-    if occupies:
-        state.release(agent, report.token)
+    if holder is not None:
+        state.release(holder, report.token)
 
 
 def _goodbye(state: State, report: Goodbye, entry: str, now: int) -> None:

@@ -122,10 +122,8 @@ class State:
         agent.since_at = now
         self.save_agent(agent)
 
-    def release(self, agent: AgentRecord | None, token: str) -> None:
+    def release(self, agent: AgentRecord, token: str) -> None:
         """Free the slot that this attempt occupied, if it still does."""
-        if agent is None:
-            return
         task = agent.running.pop(token, None)
         if task is not None:
             self.save_agent(agent)

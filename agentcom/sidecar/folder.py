@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentcom.errors import ConfigurationError
@@ -32,8 +32,9 @@ def agent_folder(data_dir: Path, agent: str) -> Iterator[Path]:
         problem = f"another sidecar of agent {agent!r} runs on this machine (process {holder or 'unknown'})"
         raise ConfigurationError(problem, "Stop it first, or give this one another name") from None
     try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # a full disk is no reason not to start: whose lock it is, is for people alone
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield folder
     finally:
         os.close(lock)

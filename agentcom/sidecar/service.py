@@ -18,7 +18,7 @@ import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
 
-from agentcom.broker.connection import AWAY, BLOCK_MAX_S, Connections, backoff_s, named
+from agentcom.broker.connection import BLOCK_MAX_S, TROUBLE, Connections, backoff_s, is_away, named
 from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.broker.streams import Entry
 from agentcom.clock import steady_clock
@@ -37,7 +37,7 @@ from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputBuffer
 from agentcom.sidecar.recovery import recover
 from agentcom.sidecar.runners.base import DETAIL_MAX, Job, Runner, bounded
-from agentcom.sidecar.trouble import TROUBLE, Complaints
+from agentcom.sidecar.trouble import Complaints
 
 log = logging.getLogger("agentcom.sidecar")
 
@@ -327,21 +327,23 @@ class SidecarService:
         for first in range(0, len(pieces), OUTPUT_PIECES_MAX):
             try:
                 await self._store.output(pieces[first : first + OUTPUT_PIECES_MAX])
-            except AWAY as error:
-                self._complaints.say(error)
-                self._output.put_back(pieces[first:])
-                return False
             except TROUBLE as error:
                 self._complaints.say(error)
+                if is_away(error):
+                    self._output.put_back(pieces[first:])
+                    return False
         return True
 
     async def _keep_house(self) -> None:
         while True:
             await anyio.sleep(HOUSEKEEPING_S)
             keep = frozenset(self._machine.tasks)
-            await anyio.to_thread.run_sync(
-                remove_old, self._folder, self._clock() / 1000, self._policy.retention_s, keep
-            )
+            try:
+                await anyio.to_thread.run_sync(
+                    remove_old, self._folder, self._clock() / 1000, self._policy.retention_s, keep
+                )
+            except OSError as error:
+                log.warning("old files in %s cannot be removed: %s", self._folder, error)
 
     # --------------------------------------------------------------- saying
 

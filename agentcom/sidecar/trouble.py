@@ -6,14 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
-from redis.exceptions import RedisError
 
-from agentcom.broker.connection import backoff_s
+from agentcom.broker.connection import TROUBLE, backoff_s
 
 log = logging.getLogger("agentcom.sidecar")
-
-TROUBLE = (RedisError, OSError)
-"""It is away, out of memory, read-only, failing over, or somebody deleted or replaced a key."""
 
 SAID_MAX = 100
 

@@ -26,7 +26,7 @@ from agentcom.settings import Policy
 POOL = "cli"
 
 POLICY = Policy(
-    accept_s=5, beat_s=0.5, beat_offset_s=0, sweep_s=0.5, lease_s=2, retry_delays_s=(0.0, 300.0), max_attempts=2
+    accept_s=5, beat_s=0.5, beat_offset_s=0, sweep_s=0.5, lease_s=2, retry_delays_s=(300.0,), max_attempts=2
 )
 
 

@@ -55,10 +55,10 @@ def test_a_task_that_did_better_the_second_time_is_not_dead_any_more(agentcom: T
 
 def test_config_names_each_value_and_where_it_came_from(quiet: Terminal) -> None:
     quiet.environ["AGENTCOM_REDIS"] = "redis://me:secret@example.org:6379"
-    (quiet.folder / "agentcom.toml").write_text("[policy]\nbeat_s = 7\n")
+    (quiet.folder / "agentcom.toml").write_text("[policy]\nbeat_s = 17\n")
     quiet.environ["AGENTCOM_POLICY_MAX_ATTEMPTS"] = "9"
     rows = {row["key"]: row for row in quiet("config", "--json").document["settings"]}
-    assert rows["policy.beat_s"]["value"] == "7"
+    assert rows["policy.beat_s"]["value"] == "17"
     assert rows["policy.beat_s"]["source"].endswith("agentcom.toml")
     assert rows["policy.max_attempts"]["source"] == "AGENTCOM_POLICY_MAX_ATTEMPTS"
     assert rows["policy.lease_s"]["source"] == "default"

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,27 +19,26 @@ def eventually(call: Callable[[], Said], wanted: Callable[[Said], bool]) -> Said
 
 
 @pytest.fixture
-def sleeper(agentcom: Terminal) -> str:
-    """A task that works until it is canceled; its short id."""
+def sleeper(agentcom: Terminal) -> Iterator[str]:
+    """A task that works until it is canceled, at the latest behind the test; its short id."""
     name: str = agentcom("submit", "sleep tight", "--agent", "oak", "--json").document["tasks"][0]["short"]
     eventually(lambda: agentcom("show", name, "--json"), lambda said: said.document["task"]["state"] == "working")
-    return name
+    yield name
+    agentcom("cancel", name)
 
 
 def test_tasks_lists_what_is_open_and_with_all_what_ended(agentcom: Terminal, sleeper: str) -> None:
     done = agentcom("submit", "do the dishes", "--wait", "--json").document["tasks"][0]["short"]
     listed = agentcom("tasks").out
-    assert f"{sleeper}  working" in listed
+    assert re.search(f"{sleeper} .*working", listed)
     assert done not in listed
-    assert f"{done}  completed" in agentcom("tasks", "--all", "--limit", "0").out
-    assert agentcom("cancel", sleeper).code == 0
+    assert re.search(f"{done} .* completed", agentcom("tasks", "--all", "--limit", "0").out)
 
 
 def test_tasks_can_be_asked_for_by_state_and_agent(agentcom: Terminal, sleeper: str) -> None:
     working = agentcom("tasks", "--state", "working", "--agent", "oak", "--json").document
     assert sleeper in [task["short"] for task in working["tasks"]]
     assert agentcom("tasks", "--state", "working", "--agent", "birch").err == "no such tasks\n"
-    assert agentcom("cancel", sleeper).code == 0
 
 
 def test_a_list_that_is_cut_says_so(agentcom: Terminal) -> None:
@@ -75,7 +75,6 @@ def test_wait_gives_up_in_time_and_the_work_goes_on(agentcom: Terminal, sleeper:
     assert said.code == 1
     assert said.err == "agentcom: not all ended within 0.2; the work goes on\n"
     assert agentcom("show", sleeper, "--json").document["task"]["state"] == "working"
-    assert agentcom("cancel", sleeper).code == 0
 
 
 def test_wait_takes_the_full_id_of_what_is_still_in_the_inbox(quiet: Terminal) -> None:

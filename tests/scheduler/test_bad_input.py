@@ -191,7 +191,7 @@ async def test_open_tasks_that_cannot_be_loaded_are_said_and_the_others_go_on(po
 
 
 async def _open(pool: Pool, count: int) -> bool:
-    return bool(await pool.redis.zcard(pool.names.open) == count
+    return bool(await pool.redis.zcard(pool.names.open) == count)
 
 
 async def test_an_entry_with_the_last_possible_id_does_not_end_the_leader(pool: Pool) -> None:

@@ -51,7 +51,7 @@ async def test_the_orders_of_an_agent_that_went_silent_are_done_by_another(pool:
 
 
 async def _ordered(pool: Pool, agent: str, count: int) -> bool:
-    return bool(await pool.redis.xlen(pool.names.orders(agent)) == count
+    return bool(await pool.redis.xlen(pool.names.orders(agent)) == count)
 
 
 @pytest.mark.pitfall_1

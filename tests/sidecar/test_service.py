@@ -249,6 +249,7 @@ async def test_what_is_stopped_before_it_was_started_is_not_started(server: Embe
         await pipeline.execute()
         assert (await sidecar.desk.outcome(order)).outcome.result == "canceled"
         assert not (tmp_path / "started").exists()
+        assert not (tmp_path / "attempts").exists()
         assert not list((tmp_path / "journal" / "runs").iterdir())
 
 

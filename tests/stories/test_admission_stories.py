@@ -392,6 +392,16 @@ def test_a_task_cannot_wait_for_one_whose_record_is_gone(pool):
     assert pool.state(pool.submit("b", after=[done])) == "rejected"
 
 
+def test_a_task_whose_record_is_gone_is_not_done_a_second_time_under_the_leader_who_saw_it_end():
+    pool = FakePool(judging=False)
+    pool.agent("oak")
+    task = pool.submit()
+    pool.finish(task)
+    del pool.records[task]
+    pool.submit(id=task)
+    assert pool.assigned() == [task]
+
+
 def test_the_same_dependency_named_twice_is_one(pool):
     pool.agent("oak")
     first = pool.submit("a")

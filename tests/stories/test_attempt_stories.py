@@ -316,15 +316,15 @@ def test_a_task_that_is_sent_back_has_all_its_attempts_and_delays_before_it_agai
 
 
 def test_a_task_that_is_sent_back_may_go_to_whom_it_avoided_before(pool):
-    pool.agent("ash", python=1)
-    task = pool.submit(max_attempts=1, prefer="python")
+    pool.agent("ash")
+    task = pool.submit(max_attempts=1)
     pool.finish(task, "failed", "wake_failed")
-    pool.retry(task)
-    pool.cancel(task)
-    pool.obey("ash")
+    blocker = pool.submit(agent="ash")
     pool.agent("elm")
+    pool.submit(agent="elm")
     pool.retry(task)
-    assert pool.where(task) == "ash"
+    assert pool.state(task) == "queued"
+    pool.finish(blocker)
     assert pool.state(task) == "assigned"
 
 

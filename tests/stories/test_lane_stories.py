@@ -159,6 +159,7 @@ def test_many_different_demands_are_forgotten_once_nobody_waits_with_them(monkey
     monkeypatch.setattr("agentcom.scheduler.matching.MAX_LANES", 10)
     pool = FakePool(judging=False)
     pool.core = pool._load()
+    pool.agent("ash", accepts="pinned")
     for number in range(100):
         pool.cancel(pool.submit(context_tokens=number + 1))
     assert len(pool.core._state.matcher._lanes) <= 11

@@ -186,6 +186,13 @@ def test_the_goodbye_of_an_older_start_does_not_end_the_newer_one(pool):
     assert len(pool.refusals_in_journal()) == 2
 
 
+def test_a_goodbye_that_comes_twice_is_one(pool):
+    incarnation = pool.agent("oak")
+    pool.goodbye("oak")
+    pool.put("reports", encode(Goodbye(agent="oak", incarnation=incarnation)))
+    assert links(pool, "oak") == ["online", "offline"]
+
+
 def test_an_agent_that_comes_and_goes_leaves_no_timers_behind(steady):
     for _ in range(50):
         steady.agent("oak")
