@@ -119,7 +119,7 @@ async def latency() -> None:
     """From before a submission until the agent's function began, one at a time; the bare hop in the same run."""
     with server() as redis:
         code = f"import anyio; from benchmarks.bare import answer_hops; anyio.run(answer_hops, {redis.url!r}, {HOPS})"
-        other = subprocess.Popen([sys.executable, "-c", code])
+        other = subprocess.Popen([sys.executable, "-c", code])  # noqa: ASYNC220 - it is not waited for here
         await anyio.sleep(1)
         bare = await hop_ms(redis.url, HOPS)
         other.wait()
@@ -190,7 +190,7 @@ async def load() -> None:
         started = time.perf_counter()
         core.load_agents([], 0)
         async for records, _ in store.open_records():
-            core.load_tasks(records, 0)
+            core.load_tasks(records.values(), 0)
         ours_s = time.perf_counter() - started
         await connections.close()
     rows = [

@@ -73,12 +73,12 @@ def pool(redis: EmbeddedServer, *, scheduler: bool = True, sidecar: bool = True)
             "sidecar": [sys.executable, "-m", "benchmarks.noop_agent"],
         }
         wanted = {"scheduler": scheduler, "sidecar": sidecar}
-        log = Path(folder, "log").open("w")
-        started = {
-            name: subprocess.Popen(command, env=environ, stderr=log, stdout=log)
-            for name, command in commands.items()
-            if wanted[name]
-        }
+        with Path(folder, "log").open("w") as log:
+            started = {
+                name: subprocess.Popen(command, env=environ, stderr=log, stdout=log)
+                for name, command in commands.items()
+                if wanted[name]
+            }
         try:
             time.sleep(2)
             pids = {name: process.pid for name, process in started.items()}
@@ -88,4 +88,3 @@ def pool(redis: EmbeddedServer, *, scheduler: bool = True, sidecar: bool = True)
                 process.send_signal(signal.SIGTERM)
             for process in started.values():
                 process.wait(30)
-            log.close()

@@ -1,5 +1,5 @@
-"""Connections that encode commands with hiredis, as redis-py's synchronous ones do: a commit has thousands of arguments,
-and redis-py's asyncio connections join them one by one in Python."""
+"""Connections that encode commands with hiredis, as redis-py's synchronous ones do: a commit has thousands of
+arguments, and redis-py's asyncio connections join them one by one in Python."""
 
 from __future__ import annotations
 

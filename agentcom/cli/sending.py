@@ -18,6 +18,9 @@ from agentcom.monitor.table import cut, said
 from agentcom.monitor.task_view import brief, whole
 from agentcom.wording import count, one_line
 
+REMARKS_SHOWN = 20
+NAMES_SHOWN = 3
+
 
 class Submitted(Struct, frozen=True):
     """A task that the pool has, or that is on its way to it.
@@ -102,21 +105,32 @@ def _line(task: Submitted, name: str, record: ReadRecord | None) -> Text:
 
 
 def remarks(sent: Sent) -> list[str]:
-    """What its submitter has to know, a line each."""
-    names = shorten(set(sent.ids))
+    """What its submitter has to know, a line each; the same reason of many tasks is one line."""
     several = len(sent.tasks) + len(sent.refused) > 1
-    told = [
-        f"refused {one_line(spec.heading, 60)!r}: {reason}" if several else f"refused: {reason}"
-        for spec, reason in sent.refused
-    ]
-    told += [
-        f"nobody can take {names[id_]}: {why}. It stays, in case that changes" for id_, why in sent.stranded.items()
-    ]
+    refused: dict[str, list[str]] = {}
+    for spec, reason in sent.refused:
+        refused.setdefault(reason, []).append(repr(one_line(spec.heading, 60)))
+    names = shorten(set(sent.ids))
+    stranded: dict[str, list[str]] = {}
+    for id_, why in sent.stranded.items():
+        stranded.setdefault(why, []).append(names[id_])
+    told = [f"refused {_first(titles)}: {why}" if several else f"refused: {why}" for why, titles in refused.items()]
+    for why, tasks in stranded.items():
+        stays = "It stays" if len(tasks) == 1 else "They stay"
+        told.append(f"nobody can take {_first(tasks)}: {why}. {stays}, in case that changes")
+    if len(told) > REMARKS_SHOWN:
+        told[REMARKS_SHOWN:] = [f"and {len(told) - REMARKS_SHOWN:,} more reasons of this kind"]
     waiting = sum(not task.admitted for task in sent.tasks)
     if waiting:
         which = "it waits" if waiting == 1 else f"{waiting:,} tasks wait"
         told.append(f"no scheduler answered within {CONFIRM_S:g} s: {which} in the inbox until one runs")
     return told
+
+
+def _first(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def document(sent: Sent, pool: str, *, ended: dict[str, ReadRecord]) -> dict[str, Any]:

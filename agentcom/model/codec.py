@@ -39,6 +39,10 @@ _dead = msgspec.json.Decoder(DeadLetter)
 _read = msgspec.json.Decoder(ReadRecord)
 
 
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MAX_REPORT_BYTES = 1024 * 1024
+"""What is larger is refused before it is decoded. A sidecar bounds what it reports to a tenth of this."""
+
 MAX_NESTING = 50
 """How deep the value of an outcome may be nested: deeper ones decode and then fail to be written."""
 
@@ -49,7 +53,12 @@ class _Version(msgspec.Struct):
     v: int = PROTOCOL
 
 
+class _Id(msgspec.Struct):
+    id: str = ""
+
+
 _version = msgspec.json.Decoder(_Version)
+_id = msgspec.json.Decoder(_Id)
 
 decode_carried = _carried.decode
 decode_record = _read.decode
@@ -61,6 +70,8 @@ decode_dead = _dead.decode
 
 def decode_request(body: bytes) -> AnyRequest | str:
     """A request, or what is wrong with it."""
+    if len(body) > MAX_REQUEST_BYTES:
+        return f"the request has {len(body):,} bytes, over {MAX_REQUEST_BYTES:,}: submit fewer tasks at once"
     request = _decode(_request, body)
     if isinstance(request, Submit) and not 1 <= len(request.tasks) <= MAX_TASKS_PER_SUBMIT:
         return f"a submission carries 1 to {MAX_TASKS_PER_SUBMIT} tasks, not {len(request.tasks)}"
@@ -69,6 +80,8 @@ def decode_request(body: bytes) -> AnyRequest | str:
 
 def decode_report(body: bytes) -> AnyReport | str:
     """A report, or what is wrong with it."""
+    if len(body) > MAX_REPORT_BYTES:
+        return f"the report has {len(body):,} bytes, over {MAX_REPORT_BYTES:,}"
     report = _decode(_report, body)
     if isinstance(report, Finished) and _deeper_than(report.outcome.value, MAX_NESTING):
         return f"the outcome's value is nested deeper than {MAX_NESTING} levels"
@@ -91,6 +104,14 @@ def decode_spec(raw: Raw | bytes) -> TaskSpec | str:
         return _spec.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         return _sentence(error)
+
+
+def id_of(raw: Raw | bytes) -> str:
+    """The id in a spec that cannot be read otherwise."""
+    try:
+        return _id.decode(raw).id
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return ""
 
 
 def read_spec(raw: Raw | bytes) -> TaskSpec:

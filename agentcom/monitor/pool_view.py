@@ -192,13 +192,13 @@ def dead(letters: Sequence[DeadLetter], now: Now, width: int | None) -> list[Tex
 
 # ------------------------------------------------------------------ settings
 
-CONFIG_COLUMNS = (Column("SETTING"), Column("VALUE", least=16), Column("FROM", least=12))
+CONFIG_COLUMNS = (Column("SETTING"), Column("FROM", least=12), Column("VALUE", least=16))
 
 
 def config(settings: Sequence[tuple[str, str, str]], width: int | None) -> list[Text]:
     """One line for each setting; what is not at its default stands out."""
     rows = [
-        [said(key, "" if source == "default" else "bold"), said(value), said(source, "dim")]
+        [said(key, "" if source == "default" else "bold"), said(source, "dim"), said(value)]
         for key, value, source in settings
     ]
     return lay_out(CONFIG_COLUMNS, rows, width)

@@ -28,7 +28,7 @@ def assign(state: State, work: Work, agent: AgentRecord, now: int) -> None:
     state.used += 1
     agent.used = state.used
     state.move(work, "assigned", now, "match")
-    state.save_agent(agent)
+    state.commit.agents[agent.name] = agent
     order = Assign(
         incarnation=agent.incarnation,
         task=work.id,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
 from agentcom.model.agent import AgentRecord
-from agentcom.model.codec import read_spec
+from agentcom.model.codec import decode_spec, id_of
 from agentcom.model.commit import Commit
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import AnyRequest, Line, Refusal
@@ -18,6 +18,9 @@ from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaim
 from agentcom.scheduler.state import State, Timer
 from agentcom.scheduler.work import make_work
 from agentcom.settings import Policy
+
+TIMERS_PER_COMMIT = 1_000
+"""What is due beyond this waits for the next commit, so that a commit stays short."""
 
 
 class Core:
@@ -59,10 +62,13 @@ class Core:
         """Begin with open tasks, in the order of their admission, after the agents."""
         state, policy = self._state, self._state.policy
         for record in records:
-            spec = read_spec(record.spec)
+            state.seq = max(state.seq, record.seq)
+            spec = decode_spec(record.spec)
+            if isinstance(spec, str):
+                self._leave_alone(record, spec, now)
+                continue
             demand = state.demands.of(spec)
             work = make_work(record, spec, demand, policy.max_attempts, policy.timeout_s)
-            state.seq = max(state.seq, record.seq)
             state.hold(work)
             if record.state == "queued":
                 state.matcher.push(work)
@@ -78,6 +84,11 @@ class Core:
                 )
             elif record.state in ENDED:
                 state.close_if_done(work)
+
+    def _leave_alone(self, record: CarriedRecord, problem: str, now: int) -> None:
+        """A spec that a newer AgentCom wrote: it stays open for the leader that can read it."""
+        detail = f"left alone, as this version cannot read it: {problem}"
+        self._state.journal(Line(now, "pool", "load", task=id_of(record.spec), detail=detail))
 
     def drop_unreadable(self, tasks: Iterable[str], now: int) -> None:
         """Open tasks whose records are missing or damaged: all that can be done is to say so, and to fail what waits
@@ -123,7 +134,10 @@ class Core:
         """What to write now: timers that are due have run, and free agents have been given work."""
         while self._dropped:
             attempts.fail_dependants(self._state, self._dropped.pop(), now)
-        while (timer := self._state.due_timer(now)) is not None:
+        for _ in range(TIMERS_PER_COMMIT):
+            timer = self._state.due_timer(now)
+            if timer is None:
+                break
             self._run_timer(timer, now)
         for work, agent in self._state.matcher.round(now):
             attempts.assign(self._state, work, agent, now)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 
-from agentcom.broker.sidecar_store import Output
+import anyio
+
+from agentcom.broker.connection import TROUBLE, backoff_s, is_away
+from agentcom.broker.sidecar_store import Output, SidecarStore
 from agentcom.settings import Policy
+
+FLUSH_S = 0.25
+PIECES_MAX = 500
+"""Pieces sent in one go."""
 
 
 class OutputBuffer:
@@ -46,3 +54,39 @@ class OutputBuffer:
         kept += body
         if len(kept) > self._limit:
             del kept[: -self._limit]
+
+
+class OutputSender:
+    """Passes on what was collected, as long as Redis takes it."""
+
+    def __init__(
+        self,
+        buffer: OutputBuffer,
+        store: SidecarStore,
+        clock: Callable[[], int],
+        on_trouble: Callable[[Exception], None],
+    ) -> None:
+        self._buffer = buffer
+        self._store = store
+        self._clock = clock
+        self._on_trouble = on_trouble
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        attempt = 0
+        while True:
+            await anyio.sleep(FLUSH_S + (backoff_s(attempt) if attempt else 0))
+            attempt = 0 if await self.flush() else attempt + 1
+
+    async def flush(self) -> bool:
+        """Send what was printed. What Redis refuses is dropped; while it is away, the newest waits. False: it waits."""
+        pieces = self._buffer.take(self._clock())
+        for first in range(0, len(pieces), PIECES_MAX):
+            try:
+                await self._store.output(pieces[first : first + PIECES_MAX])
+            except TROUBLE as error:
+                self._on_trouble(error)
+                if is_away(error):
+                    self._buffer.put_back(pieces[first:])
+                    return False
+        return True

@@ -18,7 +18,7 @@ import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
 
-from agentcom.broker.connection import BLOCK_MAX_S, TROUBLE, Connections, backoff_s, is_away, named
+from agentcom.broker.connection import BLOCK_MAX_S, TROUBLE, Connections, backoff_s, named
 from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.broker.streams import Entry
 from agentcom.clock import steady_clock
@@ -34,7 +34,7 @@ from agentcom.sidecar.housekeeping import remove_old
 from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
 from agentcom.sidecar.outbox import Outbox
-from agentcom.sidecar.output import OutputBuffer
+from agentcom.sidecar.output import OutputBuffer, OutputSender
 from agentcom.sidecar.recovery import recover
 from agentcom.sidecar.runners.base import DETAIL_MAX, Job, Runner, bounded
 from agentcom.sidecar.trouble import Complaints
@@ -42,8 +42,6 @@ from agentcom.sidecar.trouble import Complaints
 log = logging.getLogger("agentcom.sidecar")
 
 TICK_MIN_S, TICK_MAX_S = 0.05, 1.0
-OUTPUT_FLUSH_S = 0.25
-OUTPUT_PIECES_MAX = 500
 GOODBYE_S = 5.0
 """How long a sidecar that stops tries to say its last words to Redis; the next start says what stays unsaid."""
 
@@ -81,6 +79,7 @@ class SidecarService:
         self._complaints = Complaints()
         self._outbox = Outbox(self._store, self._journal, self._complaints.say)
         self._output = OutputBuffer(policy)
+        self._output_sender = OutputSender(self._output, self._store, self._clock, self._complaints.say)
         self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
         self._runs: dict[str, anyio.CancelScope] = {}
         self._group: TaskGroup
@@ -105,7 +104,7 @@ class SidecarService:
 
     async def _work(self) -> None:
         async with anyio.create_task_group() as loops:
-            for loop in (self._outbox.run, self._beat, self._tick, self._pass_output_on, self._keep_house):
+            for loop in (self._outbox.run, self._beat, self._tick, self._output_sender.run, self._keep_house):
                 loops.start_soon(loop)
             async with anyio.create_task_group() as self._group:
                 self._group.start_soon(self._read)
@@ -164,7 +163,7 @@ class SidecarService:
         self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
         with anyio.move_on_after(GOODBYE_S):
             await self._outbox.empty()
-            await self._flush_output()
+            await self._output_sender.flush()
 
     async def _hand_back_unread(self) -> None:
         """Orders that were on their way while the reading was ended."""
@@ -314,25 +313,6 @@ class SidecarService:
 
     async def _send_beat(self) -> None:
         await self._store.beat(self._machine.beat(self._clock(), self._outbox.unsent), self._card.beat_s)
-
-    async def _pass_output_on(self) -> None:
-        attempt = 0
-        while True:
-            await anyio.sleep(OUTPUT_FLUSH_S + (backoff_s(attempt) if attempt else 0))
-            attempt = 0 if await self._flush_output() else attempt + 1
-
-    async def _flush_output(self) -> bool:
-        """Send what was printed. What Redis refuses is dropped; while it is away, the newest waits. False: it waits."""
-        pieces = self._output.take(self._clock())
-        for first in range(0, len(pieces), OUTPUT_PIECES_MAX):
-            try:
-                await self._store.output(pieces[first : first + OUTPUT_PIECES_MAX])
-            except TROUBLE as error:
-                self._complaints.say(error)
-                if is_away(error):
-                    self._output.put_back(pieces[first:])
-                    return False
-        return True
 
     async def _keep_house(self) -> None:
         while True:

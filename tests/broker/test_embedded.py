@@ -139,9 +139,7 @@ def test_it_runs_with_the_settings_of_the_shipped_configuration(binary: ServerBi
 
 
 @pytest.mark.process
-def test_what_was_written_survives_a_killed_server_under_the_same_url(
-    binary: ServerBinary, tmp_path: Path
-) -> None:
+def test_what_was_written_survives_a_killed_server_under_the_same_url(binary: ServerBinary, tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path, binary, appendfsync="always")
     url = server.url
     with server:
@@ -173,9 +171,7 @@ def test_a_command_half_written_at_a_power_cut_does_not_stop_the_next_start(
 
 
 @pytest.mark.process
-def test_stopping_leaves_no_process_and_no_socket_and_loses_nothing(
-    binary: ServerBinary, tmp_path: Path
-) -> None:
+def test_stopping_leaves_no_process_and_no_socket_and_loses_nothing(binary: ServerBinary, tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path, binary)
     server.start()
     with client(server) as connected:
@@ -268,9 +264,7 @@ def test_a_data_directory_may_have_blanks_quotes_and_letters_of_any_language(
 
 
 @pytest.mark.process
-def test_a_directory_too_deep_for_a_socket_gets_a_private_one_elsewhere(
-    binary: ServerBinary, tmp_path: Path
-) -> None:
+def test_a_directory_too_deep_for_a_socket_gets_a_private_one_elsewhere(binary: ServerBinary, tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / "data"
     server = EmbeddedServer(deep, binary)
     with server, client(server) as connected:
@@ -281,9 +275,7 @@ def test_a_directory_too_deep_for_a_socket_gets_a_private_one_elsewhere(
     assert not server.socket_path.parent.exists()
 
 
-def test_a_socket_directory_that_others_can_enter_is_refused(
-    any_binary: ServerBinary, tmp_path: Path
-) -> None:
+def test_a_socket_directory_that_others_can_enter_is_refused(any_binary: ServerBinary, tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path / ("d" * 100), any_binary)
     server.socket_path.parent.mkdir(mode=0o755)
     try:
@@ -387,18 +379,14 @@ def test_a_data_directory_that_cannot_be_made_is_a_configuration_error(
         EmbeddedServer(tmp_path / "file" / "data", any_binary).start()
 
 
-def test_a_lock_file_that_cannot_be_opened_is_a_configuration_error(
-    any_binary: ServerBinary, tmp_path: Path
-) -> None:
+def test_a_lock_file_that_cannot_be_opened_is_a_configuration_error(any_binary: ServerBinary, tmp_path: Path) -> None:
     (tmp_path / "redis.lock").mkdir()
     with pytest.raises(ConfigurationError, match="Choose a data directory you can write to"):
         EmbeddedServer(tmp_path, any_binary).start()
 
 
 @pytest.mark.process
-def test_a_log_that_has_grown_is_put_aside_at_the_next_start(
-    any_binary: ServerBinary, tmp_path: Path
-) -> None:
+def test_a_log_that_has_grown_is_put_aside_at_the_next_start(any_binary: ServerBinary, tmp_path: Path) -> None:
     (tmp_path / "redis.log").write_text("old line\n" * 200_000)
     with EmbeddedServer(tmp_path, any_binary):
         assert (tmp_path / "redis.log").stat().st_size < 100_000

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import time
 from pathlib import Path
 
 from agentcom.ids import IdMaker
@@ -10,9 +13,6 @@ NEVER = "cobol >= 5"
 
 
 def new_id() -> str:
-    import os
-    import time
-
     return IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom).make()
 
 
@@ -105,6 +105,17 @@ def test_without_a_scheduler_the_task_waits_in_the_inbox_and_that_is_no_failure(
     assert said.code == 0
     assert said.out.endswith(" waits in the inbox\n")
     assert said.err == "agentcom: no scheduler answered within 5 s: it waits in the inbox until one runs\n"
+
+
+def test_tasks_that_are_stranded_or_refused_alike_are_told_of_together(agentcom: Terminal) -> None:
+    line = '{"text": "n", "requires": "cobol >= 5"}\n{"text": "r", "context_tokens": -1}\n'
+    said = agentcom("submit", "--lines", stdin=(line * 5).encode())
+    assert said.code == 1
+    refused, stranded = said.err.splitlines()
+    assert re.match(r"agentcom: refused 'r', 'r', 'r' and 2 more: context_tokens is -1", refused)
+    assert re.match(r"agentcom: nobody can take tk-\w+, tk-\w+, tk-\w+ and 2 more: .* They stay", stranded)
+    assert said.out.endswith("5 tasks submitted, 5 refused\n")
+    assert agentcom("cancel", *re.findall(r"tk-\w+", said.out)).code == 0
 
 
 # -------------------------------------------------------------------- stdin

@@ -17,5 +17,11 @@ def test_every_key_has_a_row_with_its_owner_and_bound() -> None:
     names = Keys("p")
     for key in (names.inbox, names.reports, names.open, names.agents, names.keys, names.journal, names.dead):
         assert f"| `{key.rpartition(':')[2]}` |" in ARCHITECTURE
-    for kind, argument in (("task", "ID"), ("orders", "NAME"), ("beat", "NAME"), ("output", "ID"), ("refused", "ENTRY")):
+    for kind, argument in (
+        ("task", "ID"),
+        ("orders", "NAME"),
+        ("beat", "NAME"),
+        ("output", "ID"),
+        ("refused", "ENTRY"),
+    ):
         assert f"| `{kind}:{argument}` |" in ARCHITECTURE

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from agentcom.broker.embedded import EmbeddedServer, find_server
 from agentcom.ids import nonce
+from tests.sidecar.bench import Bench
 
 
 @pytest.fixture
@@ -41,3 +43,8 @@ def own_server(fragile_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def pool() -> str:
     return f"test-{nonce(os.urandom)}"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -12,7 +12,7 @@ from msgspec import Raw, structs
 from agentcom.broker.embedded import EmbeddedServer
 from agentcom.broker.keys import ORDERS_GROUP
 from agentcom.model.codec import encode
-from agentcom.model.messages import Accepted, Finished, Goodbye, Hello, Stop
+from agentcom.model.messages import Accepted, Finished, Hello, Stop
 from agentcom.model.task import Outcome
 from agentcom.processes import identify
 from agentcom.settings import Policy
@@ -353,68 +353,6 @@ async def test_of_much_output_the_end_is_kept(server: EmbeddedServer, pool, tmp_
 
         await until(ended)
         assert len(await sidecar.desk.output(order.task)) <= POLICY.output_bytes * 2
-
-
-# ---------------------------------------------------------------- graceful stop
-
-
-@pytest.mark.pitfall_3
-async def test_an_idle_sidecar_says_goodbye_and_ends(server: EmbeddedServer, pool, tmp_path):
-    async with working(server.url, pool, tmp_path, python(at_once)) as sidecar:
-        await sidecar.stop(within_s=2)
-        assert [type(one) for one in await sidecar.desk.reports()] == [Hello, Goodbye]
-
-
-async def test_a_stopping_sidecar_hands_back_what_is_new_and_lets_end_what_runs(server: EmbeddedServer, pool, tmp_path):
-    runner = command(tmp_path, "sh", "-c", "sleep 0.7; echo whole")
-    async with working(server.url, pool, tmp_path, runner) as sidecar:
-        running = await sidecar.order()
-        await until(sidecar.desk.pending)
-        sidecar.service.stop()
-        await anyio.sleep(0.1)
-        late = await sidecar.order()
-        await sidecar.stop()
-        assert (await sidecar.desk.outcome(late)).outcome.result == "handed_back"
-        assert (await sidecar.desk.outcome(running)).outcome.result == "completed"
-        assert isinstance((await sidecar.desk.reports())[-1], Goodbye)
-        assert await sidecar.desk.output(running.task) == b"whole\n"
-        assert (await sidecar.desk.left(), await sidecar.desk.pending()) == (0, [])
-
-
-async def test_what_does_not_end_in_time_is_handed_back_and_does_not_fail(server: EmbeddedServer, pool, tmp_path):
-    runner = command(tmp_path, "sleep", "60")
-    policy = structs.replace(POLICY, drain_s=0.3)
-    async with working(server.url, pool, tmp_path, runner, policy=policy) as sidecar:
-        order = await sidecar.order()
-        await until(sidecar.desk.pending)
-        await sidecar.stop(within_s=3)
-        assert (await sidecar.desk.outcome(order)).outcome.result == "handed_back"
-        assert isinstance((await sidecar.desk.reports())[-1], Goodbye)
-
-
-async def test_without_any_patience_all_is_still_said(server: EmbeddedServer, pool, tmp_path):
-    policy = structs.replace(POLICY, drain_s=0.0)
-    async with working(server.url, pool, tmp_path, python(for_ever), policy=policy) as sidecar:
-        order = await sidecar.order()
-        await until(sidecar.desk.pending)
-        await sidecar.stop(within_s=3)
-        assert results(await sidecar.desk.reports()) == ["handed_back"]
-        assert isinstance((await sidecar.desk.reports())[-1], Goodbye)
-        assert (await sidecar.desk.outcome(order)).token == order.token
-
-
-async def test_orders_that_come_with_the_stop_are_handed_back(server: EmbeddedServer, pool, tmp_path):
-    async with working(server.url, pool, tmp_path, python(at_once)) as sidecar:
-        orders = [assign(sidecar.incarnation) for _ in range(30)]
-        pipeline = sidecar.desk.redis.pipeline(transaction=True)
-        for order in orders:
-            pipeline.xadd(sidecar.desk.orders, {"m": encode(order)})
-        await pipeline.execute()
-        await sidecar.stop()
-        for order in orders:
-            assert (await sidecar.desk.outcome(order)).outcome.result in ("handed_back", "completed")
-        assert await sidecar.desk.left() == 0
-        assert isinstance((await sidecar.desk.reports())[-1], Goodbye)
 
 
 # -------------------------------------------------------------------- idleness

@@ -1,8 +1,11 @@
 """A leader can be replaced at any point, and what is damaged or missing in the store stops nobody."""
 
 import pytest
+from msgspec import Raw
 
 from agentcom.model.messages import Line
+from agentcom.model.task import TaskRecord
+from agentcom.scheduler.core import Core
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
@@ -131,3 +134,15 @@ def test_the_order_among_waiting_tasks_survives_their_leader(reload):
     tasks = [pool.submit(str(n)) for n in range(30)]
     pool.agent("oak", slots=30)
     assert pool.assigned() == tasks
+
+
+def test_a_task_that_a_newer_version_wrote_is_left_alone_and_said_so() -> None:
+    spec = Raw(b'{"id":"01a205fd-79af-7310-9f0f-a52edf7aef01","text":"x","invented_later":1}')
+    record: TaskRecord[Raw] = TaskRecord(spec=spec, seq=1, state="queued", submitted_at=1, changed_at=1)
+    core = Core(Policy(), lambda: "n")
+    core.load_tasks([record], 1)
+    commit = core.take(1)
+    assert commit.closed == []
+    assert [(line.task, "left alone" in line.detail) for line in commit.lines] == [
+        ("01a205fd-79af-7310-9f0f-a52edf7aef01", True)
+    ]
