@@ -236,7 +236,7 @@ class Client:
     async def wait(self, task: str, timeout_s: float | None = None) -> Outcome:
         """Wait until a task ended. See `TaskHandle.wait`."""
         self._listen()
-        with anyio.fail_after(timeout_s), self._listener.hear(task) as heard:
+        with anyio.fail_after(timeout_s), self._listener.hear_end(task) as heard:
             while True:
                 record = await until_back(lambda: self.record(task), lambda _: None)
                 if record is not None and record.state in ENDED:

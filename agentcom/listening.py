@@ -1,4 +1,4 @@
-"""One reader of the journal for all that wait in a program: each is woken when something is said of its task."""
+"""One reader of the journal for all that wait in a program: each is woken when its task has ended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import anyio
 
 from agentcom.broker.client_store import ClientStore
 from agentcom.broker.connection import until_back
+from agentcom.model.lifecycle import ENDED
 
 BLOCK_MS = 5_000
 
 
 class Heard:
-    """Woken whenever something was said of one task, or might have been while nobody listened."""
+    """Woken whenever what it listens for was said, or might have been while nobody listened."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
@@ -44,8 +45,8 @@ class Listener:
         await self._ready.wait()
 
     @contextmanager
-    def hear(self, task: str) -> Iterator[Heard]:
-        """Listen to what is said of one task."""
+    def hear_end(self, task: str) -> Iterator[Heard]:
+        """Listen for the end of one task."""
         heard = Heard()
         self._of_task.setdefault(task, set()).add(heard)
         try:
@@ -73,7 +74,7 @@ class Listener:
         while True:
             for entry, lines in await until_back(lambda: self._store.journal(since, BLOCK_MS), self._wake_all):  # noqa: B023
                 since = entry
-                for task in {line.task for line in lines}:
+                for task in {line.task for line in lines if line.after in ENDED}:
                     for heard in self._of_task.get(task, ()):
                         heard.wake()
                 for heard in self._of_any:

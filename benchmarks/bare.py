@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from redis.asyncio import Redis
@@ -46,16 +47,17 @@ async def answer_hops(url: str, hops: int) -> None:
         entry, _ = reply[0][1][0]
         pipeline = redis.pipeline(transaction=False)
         pipeline.xack("hop", "g", entry)
-        pipeline.lpush("hop-back", woke_ns)
+        pipeline.rpush("hop-back", woke_ns)
         await pipeline.execute()
     await redis.aclose()
 
 
-async def hop_ms(url: str, hops: int) -> list[float]:
+async def hop_ms(url: str, hops: int, pause_s: float) -> list[float]:
     """Milliseconds from before an XADD until the other side wakes from its blocking read; one at a time."""
     redis = Redis.from_url(url, protocol=2)
     times: list[float] = []
     for _ in range(hops):
+        await asyncio.sleep(pause_s)
         sent_ns = time.perf_counter_ns()
         await redis.xadd("hop", {"m": BODY})
         _, woke_ns = await redis.blpop("hop-back", timeout=10)

@@ -17,5 +17,6 @@ def table(rows: Sequence[Row]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) < 1_000 else f"{value:,.0f}"
+        digits = 2 if abs(value) < 10 else 1 if abs(value) < 1_000 else 0
+        return f"{value:,.{digits}f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -47,6 +47,7 @@ COMMAND_TIMEOUT_S = 5.0
 BLOCK_MAX_S = 5.0
 """The longest blocking read; a demoted primary that never answers is noticed this much and the command limit later."""
 
+MAX_CONNECTIONS = 8
 RECONNECT_CAP_S = 10.0
 MINIMUM_REDIS = (7, 0)
 MINIMUM_VALKEY = (8, 0)
@@ -76,12 +77,20 @@ T = TypeVar("T")
 
 
 class Connections:
-    """The two clients of one program. `commands` for everything that answers at once, `blocking` for blocking reads."""
+    """The two clients of one program. `commands` for everything that answers at once, `blocking` for blocking reads.
 
-    def __init__(self, url: str) -> None:
+    Commands share one connection: a pool's checks before each command cost more than the command. Blocking reads do so
+    where only one of them waits at a time.
+
+    Args:
+        url: of the server.
+        one_reader: the program never waits in two blocking reads at once.
+    """
+
+    def __init__(self, url: str, *, one_reader: bool = False) -> None:
         self.url = url
-        self.commands = _client(url, COMMAND_TIMEOUT_S, max_connections=16)
-        self.blocking = _client(url, BLOCK_MAX_S + COMMAND_TIMEOUT_S, max_connections=4)
+        self.commands = _client(url, COMMAND_TIMEOUT_S, single=True)
+        self.blocking = _client(url, BLOCK_MAX_S + COMMAND_TIMEOUT_S, single=one_reader)
 
     async def close(self) -> None:
         """Close both clients."""
@@ -91,14 +100,14 @@ class Connections:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Connections]:
-    """Connections to a server that was checked to be fit.
+    """Connections of a scheduler or a sidecar to a server that was checked to be fit.
 
     Raises:
         ServerUnavailable: it cannot be reached.
         CredentialsRefused: it refuses the user or password.
         ConfigurationError: it is too old, or may evict what it promised to keep.
     """
-    connections = Connections(url)
+    connections = Connections(url, one_reader=True)
     try:
         await check_server(connections.commands, url)
         yield connections
@@ -206,12 +215,12 @@ def backoff_s(attempt: int) -> float:
     return random.uniform(0.05, min(RECONNECT_CAP_S, 0.2 * 2 ** min(attempt, 10)))  # noqa: S311 - no secret
 
 
-def _client(url: str, timeout_s: float, max_connections: int) -> Redis:
+def _client(url: str, timeout_s: float, *, single: bool) -> Redis:
     try:
         options: dict[str, Any] = dict(parse_url(url))
         pool = BlockingConnectionPool(
             **options | {"connection_class": PACKING[options.get("connection_class", Connection)]},
-            max_connections=max_connections,
+            max_connections=MAX_CONNECTIONS,
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=COMMAND_TIMEOUT_S,
@@ -221,7 +230,7 @@ def _client(url: str, timeout_s: float, max_connections: int) -> Redis:
         )
     except ValueError as error:
         raise ConfigurationError(f"{mask_url(url)} is not a Redis URL: {error}") from error
-    return Redis.from_pool(pool)
+    return Redis(connection_pool=pool, single_connection_client=single)
 
 
 def _major_minor(version: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -141,20 +142,14 @@ def run(action: Callable[[], Awaitable[T]]) -> T:
 async def _interruptible(action: Callable[[], Awaitable[T]]) -> T:
     """SIGINT cancels a scope of anyio's, which insists. asyncio's own handler cancels once, and if that happens while
     a time limit of redis-py is being set, it is taken for the limit's and lost."""
-    results: list[T] = []
-    with anyio.open_signal_receiver(signal.SIGINT) as signals:
-        async with anyio.create_task_group() as group:
-
-            async def watch() -> None:
-                async for _ in signals:
-                    group.cancel_scope.cancel()
-
-            group.start_soon(watch)
-            results.append(await action())
-            group.cancel_scope.cancel()
-    if not results:
-        raise KeyboardInterrupt
-    return results[0]
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as scope:
+        loop.add_signal_handler(signal.SIGINT, scope.cancel)
+        try:
+            return await action()
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+    raise KeyboardInterrupt
 
 
 def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:

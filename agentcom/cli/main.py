@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    # What the long-running programs log is theirs to say; a command says what it has to say itself.
+    logging.getLogger("agentcom").addHandler(logging.NullHandler())
     try:
         arguments = hoisted(_as_text(sys.argv[1:]))
         code = app(args=arguments, standalone_mode=False)

@@ -176,7 +176,7 @@ def test_who_stops_waiting_is_told_that_the_work_goes_on(agentcom: Terminal, poo
         name = lines_until(process, "working on oak")[0].split()[0]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err == f"agentcom: {name} goes on. Look: agentcom show {name}; end it: agentcom cancel {name}\n"
     assert agentcom("show", name, "--json").document["task"]["state"] == "working"
     assert agentcom("cancel", name).code == 0

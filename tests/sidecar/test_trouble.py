@@ -62,7 +62,11 @@ async def test_a_command_goes_on_while_redis_is_killed_and_its_outcome_is_report
         assert (report.outcome.result, report.incarnation) == ("completed", sidecar.incarnation)
         assert await sidecar.desk.left() == 0
         assert (await sidecar.desk.outcome(await sidecar.order())).outcome.result == "completed"
-        assert not any((tmp_path / "journal" / "outbox").iterdir())
+
+        async def forgotten() -> bool:
+            return not any((tmp_path / "journal" / "outbox").iterdir())
+
+        await until(forgotten)
         assert b"whole" in await until(lambda: sidecar.desk.output(order.task))
 
 
