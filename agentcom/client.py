@@ -39,6 +39,9 @@ CONFIRM_S = 5.0
 RECHECK_S = 15.0
 """A waiter looks at its task's record this often even if nothing was heard: the journal is capped."""
 
+SENT_AGAIN = 2
+"""How often a command is repeated after a lost connection: requests carry ids, so to be read twice harms nothing."""
+
 REQUESTS_PER_TRIP = 50
 
 
@@ -110,7 +113,7 @@ class Client:
         self._ids = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom)
 
     async def __aenter__(self) -> Self:
-        self._connections = Connections(self.url)
+        self._connections = Connections(self.url, repeats=SENT_AGAIN)
         self.store = ClientStore(self._connections, self.pool)
         self._listener = Listener(self.store)
         try:

@@ -17,7 +17,7 @@ import anyio
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -85,17 +85,18 @@ class Connections:
     Args:
         url: of the server.
         one_reader: the program never waits in two blocking reads at once.
+        repeats: how often a command is sent again after a lost connection; only where every command may be.
     """
 
-    def __init__(self, url: str, *, one_reader: bool = False) -> None:
+    def __init__(self, url: str, *, one_reader: bool = False, repeats: int = 0) -> None:
         self.url = url
-        self.commands = _client(url, COMMAND_TIMEOUT_S, single=True)
-        self.blocking = _client(url, BLOCK_MAX_S + COMMAND_TIMEOUT_S, single=one_reader)
+        self.commands = _client(url, COMMAND_TIMEOUT_S, single=True, repeats=repeats)
+        self.blocking = _client(url, BLOCK_MAX_S + COMMAND_TIMEOUT_S, single=one_reader, repeats=0)
 
     async def close(self) -> None:
         """Close both clients."""
-        await self.commands.aclose()
-        await self.blocking.aclose()
+        await self.commands.aclose(close_connection_pool=True)
+        await self.blocking.aclose(close_connection_pool=True)
 
 
 @asynccontextmanager
@@ -215,7 +216,7 @@ def backoff_s(attempt: int) -> float:
     return random.uniform(0.05, min(RECONNECT_CAP_S, 0.2 * 2 ** min(attempt, 10)))  # noqa: S311 - no secret
 
 
-def _client(url: str, timeout_s: float, *, single: bool) -> Redis:
+def _client(url: str, timeout_s: float, *, single: bool, repeats: int) -> Redis:
     try:
         options: dict[str, Any] = dict(parse_url(url))
         pool = BlockingConnectionPool(
@@ -224,7 +225,7 @@ def _client(url: str, timeout_s: float, *, single: bool) -> Redis:
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=COMMAND_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), repeats),
             health_check_interval=0,
             protocol=2,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
@@ -47,7 +48,8 @@ def scheduler(ctx: typer.Context) -> None:
     async def serve() -> None:
         async with connected(context.url) as connections:
             service = SchedulerService(connections, settings.pool, settings.policy)
-            await _until_signal(service.run, None)
+            # What was loaded lives as long as it is open: to look through all of it again and again finds nothing.
+            await _until_signal(lambda: service.run(on_lead=gc.freeze), None)
 
     run(serve)
 

@@ -77,7 +77,7 @@ class Finished(Report, frozen=True, tag="finished"):
 
 
 class Goodbye(Report, frozen=True, tag="goodbye"):
-    """The sidecar stops on purpose; it holds nothing any more."""
+    """The sidecar stops on purpose, and takes no more work; what it still runs it brings to an end or hands back."""
 
     why: str = ""
 

@@ -28,12 +28,14 @@ class Sweep:
         self._store = store
         self._idle_ms = int(policy.beat_s * policy.stale_beats * 1000)
         self._cursors: dict[str, str] = {}
+        self._empty: set[str] = set()
         self._turn = 0
 
     async def look(self, silent: Sequence[str]) -> list[Reclaimed | Emptied]:
         """Look into the streams of these agents, in turn, until `AGENTS_PER_LOOK` or enough orders were looked at."""
         still_silent = self._cursors.keys() & set(silent)
         self._cursors = {agent: self._cursors[agent] for agent in still_silent}
+        self._empty &= still_silent
         start = self._turn % len(silent) if silent else 0
         found: list[Reclaimed | Emptied] = []
         for agent in (*silent[start:], *silent[:start])[:AGENTS_PER_LOOK]:
@@ -55,8 +57,13 @@ class Sweep:
         entries = {entry.id: entry for entry in (*undelivered, *stuck)}
         if entries:
             return [Reclaimed(agent, entry.id, _token_of(entry)) for entry in entries.values()]
-        if cursor == "-" and not await self._store.holds_orders(agent):
+        if cursor != "-" or await self._store.holds_orders(agent):
+            self._empty.discard(agent)
+            return []
+        if agent in self._empty:
             return [Emptied(agent)]
+        # Its last report may have settled the order just now, and not been read yet: the next look decides.
+        self._empty.add(agent)
         return []
 
 

@@ -19,7 +19,7 @@ from agentcom.sidecar.trouble import until_done
 
 log = logging.getLogger("agentcom.sidecar")
 
-BATCH_MAX = 250
+BATCH_MAX = 100
 """Reports, and settled orders, of one batch; Lua cannot take many thousands at once."""
 
 GATHER_S = 0.05

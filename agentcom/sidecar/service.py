@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
@@ -91,7 +92,7 @@ class SidecarService:
         self._refused: CredentialsRefused | None = None
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Work until `stop` is called, then bring what runs to an end, and say goodbye.
+        """Work until `stop` is called, then say goodbye, and bring what runs to an end.
 
         Raises:
             CredentialsRefused: Redis does not accept this user; retrying cannot help. What ran was brought to an end.
@@ -112,7 +113,7 @@ class SidecarService:
                 await self._drain()
                 self._group.cancel_scope.cancel()
             if self._refused is None:
-                await self._say_goodbye()
+                await self._leave()
             loops.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -149,18 +150,22 @@ class SidecarService:
         self._connected = True
 
     async def _drain(self) -> None:
-        """Let what runs end within `drain_s`, then hand it back; what arrives meanwhile is handed back at once."""
+        """Say goodbye, let what runs end within `drain_s`, then hand it back; what arrives meanwhile goes back at once.
+
+        Goodbye comes first: else the scheduler gives this agent the very work that it has just handed back.
+        """
         self._machine.drain()
+        self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
         self._note_if_all_ended()
         with anyio.move_on_after(self._policy.drain_s):
             await self._all_ended.wait()
         self._perform(self._machine.give_back())
         await self._all_ended.wait()
 
-    async def _say_goodbye(self) -> None:
+    async def _leave(self) -> None:
+        """Everything that is still to be said, as far as Redis takes it in time; the rest waits on the disk."""
         with anyio.move_on_after(GOODBYE_S):
             await self._hand_back_unread()
-        self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
         with anyio.move_on_after(GOODBYE_S):
             await self._outbox.empty()
             await self._output_sender.flush()
@@ -187,6 +192,8 @@ class SidecarService:
                     await self._look_for_unknown()
                 count = max(0, self._machine.free_slots) + SPARE_READ
                 self._take(await self._store.read(count, int(BLOCK_MAX_S * 1000)))
+                # What was started begins before the next read is sent: that is what its submitter waits for.
+                await anyio.lowlevel.checkpoint()
                 attempt = 0
             except TROUBLE as error:
                 self._connected = False

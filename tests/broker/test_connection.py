@@ -1,6 +1,8 @@
 """Which servers are trusted, what is waited out, and what ends a program."""
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,6 +10,7 @@ import pytest
 from redis import exceptions
 from redis.asyncio import Redis
 
+import agentcom
 from agentcom.broker import connection
 from agentcom.broker.connection import (
     RECONNECT_CAP_S,
@@ -21,7 +24,7 @@ from agentcom.broker.connection import (
     stop_if_refused,
     until_back,
 )
-from agentcom.broker.embedded import EmbeddedServer
+from agentcom.broker.embedded import EmbeddedServer, candidates
 from agentcom.broker.keys import Keys
 from agentcom.broker.scheduler_store import SchedulerStore
 from agentcom.broker.sidecar_store import SidecarStore
@@ -301,3 +304,16 @@ async def test_a_command_to_a_server_that_hangs_is_given_up(
         await connections.commands.ping()
     assert is_away(error.value)
     await connections.close()
+
+
+@pytest.mark.process
+async def test_a_client_goes_on_after_the_server_was_restarted(tmp_path: Path) -> None:
+    binary = candidates(os.environ)[0]
+    with EmbeddedServer(tmp_path, binary, appendfsync="always") as server:
+        async with agentcom.Client(server.url, "p") as client:
+            first = await client.submit("before", confirm_s=0)
+            server.kill()
+            server.start()
+            second = await client.submit("after", confirm_s=0)
+            assert first.id != second.id
+            assert await client.store.head()

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 from msgspec import Raw
+from redis.asyncio import Redis
 
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import ORDERS_GROUP, SWEEPER, Keys
@@ -105,7 +106,7 @@ async def working(
     url: str, pool: str, folder: Path, runner: Runner, *, slots: int = 2, policy: Policy = POLICY, greets: bool = True
 ) -> AsyncIterator[Sidecar]:
     """A sidecar at work in this process; left hard, as by a second SIGTERM."""
-    connections, at_desk = Connections(url), Connections(url)
+    connections, at_desk = Connections(url, one_reader=True), desk_client(url)
     try:
         desk = Desk(at_desk, pool, "oak")
         greeted = len([one for one in await desk.reports() if isinstance(one, Hello)]) if greets else 0
@@ -121,14 +122,19 @@ async def working(
     finally:
         with anyio.CancelScope(shield=True):
             await connections.close()
-            await at_desk.close()
+            await at_desk.aclose()
+
+
+def desk_client(url: str) -> Redis:
+    """A client of the tests' own, which connects again by itself."""
+    return Redis.from_url(url, protocol=2)
 
 
 class Desk:
     """The scheduler's end of one agent, by hand."""
 
-    def __init__(self, connections: Connections, pool: str, agent: str) -> None:
-        self.redis = connections.commands
+    def __init__(self, redis: Redis, pool: str, agent: str) -> None:
+        self.redis = redis
         self.keys = Keys(pool)
         self.agent = agent
         self.orders = self.keys.orders(agent)

@@ -17,7 +17,7 @@ async def for_ever(task: Task) -> None:
 
 async def main(url: str, pool: str, folder: Path, argv: list[str]) -> None:
     runner = command(folder, *argv) if argv else python(for_ever)
-    connections = Connections(url)
+    connections = Connections(url, one_reader=True)
     service = service_of(connections, pool, folder, runner)
     async with anyio.create_task_group() as group:
 
