@@ -39,8 +39,11 @@ lint: $(DEV_READY) ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: lint ## lint, then the whole test suite with coverage, subprocesses included
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)
+test: lint ## lint, then the whole test suite with coverage, that of its subprocesses included
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 
 quick: $(DEV_READY) ## the tests that start no process, in seconds
 	$(BIN)/python -m pytest -q -m 'not process'

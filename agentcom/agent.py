@@ -1,14 +1,16 @@
 """The Python API for those who do work: an agent that is a function in this process.
 
-import agentcom
+For example:
 
-agent = agentcom.Agent("oak", skills={"python": 3})
+    import agentcom
 
-@agent.handler
-async def work(task: agentcom.Task) -> str:
-    return f"did {task.title}"
+    agent = agentcom.Agent("oak", skills={"python": 3})
 
-await agent.run()
+    @agent.handler
+    async def work(task: agentcom.Task) -> str:
+        return f"did {task.title}"
+
+    await agent.run()
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """The Python API for those who have work done: submit, wait, watch, cancel.
 
-import agentcom
+For example:
 
-async with agentcom.Client() as pool:
-    task = await pool.submit("make the tests pass", requires="python >= 2")
-    outcome = await task.wait()
-    print(outcome.result, outcome.summary)
+    import agentcom
+
+    async with agentcom.Client() as pool:
+        task = await pool.submit("make the tests pass", requires="python >= 2")
+        outcome = await task.wait()
+        print(outcome.result, outcome.summary)
 """
 
 from __future__ import annotations

@@ -1,0 +1,99 @@
+"""The examples in docstrings and README are run as they stand, against a real pool."""
+
+import ast
+import inspect
+import os
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+import agentcom
+import agentcom.agent
+import agentcom.client
+from agentcom.broker.connection import connected
+from agentcom.broker.embedded import EmbeddedServer, find_server
+from agentcom.scheduler.service import SchedulerService
+from agentcom.settings import Policy
+
+pytestmark = [pytest.mark.process, pytest.mark.anyio]
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with EmbeddedServer(tmp_path / "data", find_server(os.environ)) as server:
+        monkeypatch.setenv("AGENTCOM_REDIS", server.url)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        yield server.url
+
+
+@asynccontextmanager
+async def a_pool(url: str) -> AsyncIterator[None]:
+    """A scheduler, and an agent called elm that can do the examples' tasks."""
+    elm = agentcom.Agent("elm", skills={"python": 3})
+    elm.handler(lambda task: f"elm did {task.title}")
+    async with connected(url) as connections, anyio.create_task_group() as group:
+        group.start_soon(SchedulerService(connections, "default", Policy()).run)
+        group.start_soon(elm.run)
+        yield
+        group.cancel_scope.cancel()
+
+
+def example_in(text: str) -> str:
+    """The one indented block of code that imports agentcom."""
+    blocks = [textwrap.dedent(block) for block in _indented_blocks(text)]
+    (example,) = [block for block in blocks if block.startswith("import agentcom")]
+    return example
+
+
+def _indented_blocks(text: str) -> list[str]:
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("    ") or (not line and blocks[-1]):
+            blocks[-1].append(line)
+        elif blocks[-1]:
+            blocks.append([])
+    return ["\n".join(block).rstrip() + "\n" for block in blocks if block]
+
+
+async def run_as_it_stands(example: str) -> dict[str, object]:
+    """Run an example that has `await` at its top level; the names that it made."""
+    names: dict[str, object] = {}
+    code = compile(example, "<example>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    made = eval(code, names)
+    if inspect.isawaitable(made):
+        await made
+    return names
+
+
+async def test_the_example_of_the_client_waits_for_its_outcome(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async with a_pool(url):
+        with anyio.fail_after(20):
+            names = await run_as_it_stands(example_in(agentcom.client.__doc__ or ""))
+    assert names["outcome"].result == "completed"
+    assert capsys.readouterr().out == "completed elm did make the tests pass\n"
+
+
+async def test_the_example_of_an_agent_does_what_is_submitted(url: str) -> None:
+    async with a_pool(url), anyio.create_task_group() as group:
+        group.start_soon(run_as_it_stands, example_in(agentcom.agent.__doc__ or ""))
+        async with agentcom.Client() as pool:
+            with anyio.fail_after(20):
+                outcome = await (await pool.submit("say so", agent="oak")).wait()
+        assert outcome.summary == "did say so"
+        group.cancel_scope.cancel()
+
+
+async def test_the_example_of_the_readme_runs(url: str) -> None:
+    async with a_pool(url), anyio.create_task_group() as group:
+        group.start_soon(run_as_it_stands, example_in(README.read_text(encoding="utf-8")))
+        async with agentcom.Client() as pool:
+            with anyio.fail_after(20):
+                outcome = await (await pool.submit("say so", agent="oak")).wait()
+        assert outcome.summary == "did say so"
+        group.cancel_scope.cancel()
