@@ -246,7 +246,7 @@ class SchedulerService:
     # ----------------------------------------------------------- committing
 
     async def _commit(self, core: Core, fence: Fence, head: Head) -> bool:
-        """Write what the core wants written. False: it was refused, and this core's knowledge is void.
+        """Write what the core wants written. False: this core's knowledge is void; everything is to be loaded again.
 
         A commit whose reply was lost is sent again with its id, and is then performed once.
         """
@@ -255,6 +255,7 @@ class SchedulerService:
         if commit.empty:
             return True
         call = self._store.encode(commit, fence)
+        began = self._clock()
         reply = await until_back(lambda: self._store.commit(call), _say)
         if reply in ("done", "repeated"):
             fence.seq += 1
@@ -262,7 +263,8 @@ class SchedulerService:
             if commit.inbox_at or commit.reports_at:
                 self._spoiled.clear()
                 self._distrust_ids = False
-            return True
+            # While Redis is away nobody can beat: to load again gives every agent a whole term of silence.
+            return self._clock() - began < self._policy.beat_s * 1000
         log.warning("commit %d refused: %s; loading again", fence.seq, reply)
         self._distrust_ids = reply == "exists"
         return False

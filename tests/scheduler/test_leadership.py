@@ -101,6 +101,25 @@ async def test_a_commit_whose_reply_was_lost_is_applied_once(pool: Pool) -> None
         assert leader.terms == 1, "nothing of this is a reason to load again"
 
 
+@pytest.mark.pitfall_4
+async def test_after_a_long_outage_in_a_commit_everything_is_loaded_again(pool: Pool) -> None:
+    """Nobody could beat meanwhile, so nobody's silence counts: a new term begins."""
+    async with at_work() as group, leading(pool, group) as leader:
+        group.start_soon(Agent(pool, "oak").run)
+        commit, away_until = leader.store.commit, anyio.current_time() + pool.policy.beat_s * 1.5
+
+        async def away(call: Any) -> Any:
+            if anyio.current_time() < away_until:
+                raise RedisConnectionError("away")
+            return await commit(call)
+
+        leader.store.commit = away
+        tasks = await pool.submit(5)
+        await eventually(lambda: pool.all_completed(tasks))
+        await pool.judge(tasks)
+        assert leader.terms == 2
+
+
 @pytest.mark.pitfall_1
 async def test_a_fail_over_that_lost_commits_is_noticed_and_everything_loaded_again(
     pool: Pool, caplog: pytest.LogCaptureFixture
