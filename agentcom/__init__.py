@@ -7,11 +7,14 @@ The Python API is what this module exports. How the packages relate, each import
     supervisor     `agentcom up`: an embedded server, a scheduler and sidecars under one roof
     client, agent  the Python API: for those who have work done, and those who do it
     monitor        reads everything, writes nothing
+    listening, locate, backlog_specs                          what those three share
     scheduler      core (pure: what happened → what to write) and service (its shell)
     sidecar        machine (pure: what happened → what to do), runners and service (its shell)
-    broker         the only importer of redis: keys, connections, commits, streams, Lua
-    settings, capability, backlog, ids, wording, processes    small and mostly pure
+    broker         keys, connections, commits, streams, Lua: Redis is spoken to from here
+    settings       what may be set, and where a value came from: pure
+    capability, backlog, clock, version, wording              small, and but for the clock pure
     model          tasks, agents, messages, the lifecycle table: pure data
+    ids, processes, errors                                    what all of them use
 """
 
 from agentcom.agent import Agent
@@ -24,7 +27,9 @@ from agentcom.errors import (
     ServerUnavailable,
     UsageError,
 )
-from agentcom.model.task import Outcome, TaskSpec, Usage
+from agentcom.model.messages import Line, Refusal
+from agentcom.model.task import Outcome, ReadRecord, TaskSpec, Usage
+from agentcom.settings import Policy
 from agentcom.sidecar.runners.python import Task
 from agentcom.version import VERSION as __version__  # noqa: N811 - the name that tools look for
 
@@ -34,7 +39,11 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "CredentialsRefused",
+    "Line",
     "Outcome",
+    "Policy",
+    "ReadRecord",
+    "Refusal",
     "Refused",
     "ServerUnavailable",
     "Task",

@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 
 from agentcom.broker.connection import connected
 from agentcom.errors import UsageError
-from agentcom.locate import data_dir_of, redis_url
+from agentcom.locate import data_dir_of, redis_url, settings_from_environment
 from agentcom.model.agent import Attribute
-from agentcom.settings import Policy, load
+from agentcom.settings import Policy
 from agentcom.sidecar.folder import agent_folder
 from agentcom.sidecar.runners.python import Handler, PythonRunner
 from agentcom.sidecar.service import SidecarService, beat_interval_s, card_of
@@ -88,8 +88,7 @@ class Agent:
         """
         if self._handler is None:
             raise UsageError(f"agent {self.name!r} has no handler", "Decorate a function with @agent.handler")
-        environ = {key: value for key, value in os.environ.items() if key in ("AGENTCOM_REDIS", "AGENTCOM_POOL")}
-        settings = load(None, environ, {"redis": self._url, "pool": self._pool}).settings
+        settings = settings_from_environment(self._url, self._pool)
         url = redis_url(settings, os.environ)
         with agent_folder(data_dir_of(settings, os.environ), self.name) as folder:
             async with connected(url) as connections:

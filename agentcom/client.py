@@ -27,13 +27,12 @@ from agentcom.broker.connection import Connections, check_server, named, until_b
 from agentcom.errors import Refused, UsageError
 from agentcom.ids import IdMaker
 from agentcom.listening import Listener
-from agentcom.locate import redis_url
+from agentcom.locate import redis_url, settings_from_environment
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import MAX_TASKS_PER_SUBMIT, Cancel, Line, Refusal, Retry, Submit
 from agentcom.model.task import Outcome, ReadRecord, TaskSpec
-from agentcom.settings import load
 
 CONFIRM_S = 5.0
 """How long `submit` waits for a scheduler to take a task on, or refuse it. Without one, the task waits in the inbox."""
@@ -108,8 +107,7 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, pool: str | None = None) -> None:
-        environ = {key: value for key, value in os.environ.items() if key in ("AGENTCOM_REDIS", "AGENTCOM_POOL")}
-        settings = load(None, environ, {"redis": url, "pool": pool}).settings
+        settings = settings_from_environment(url, pool)
         self.url = redis_url(settings, os.environ)
         self.pool = settings.pool
         self._ids = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom)

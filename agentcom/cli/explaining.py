@@ -9,13 +9,12 @@ from msgspec import Struct
 from rich.text import Text
 
 from agentcom.model.agent import AgentRecord
-from agentcom.model.reasons import blames_agent
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.monitor.look import STYLES, Now
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.monitor.task_view import brief, why
 from agentcom.scheduler.explain import hindrance, obstacles, summed
-from agentcom.scheduler.work import Demand, Demands
+from agentcom.scheduler.work import Demand, Demands, agents_to_avoid
 
 FAILED_IT = "failed it before, and another could take it"
 
@@ -41,7 +40,7 @@ def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecor
         InvalidRequirement: the spec's requirement or preferences do not parse.
     """
     demand = Demands().of(spec)
-    avoided = _avoided(record)
+    avoided = agents_to_avoid(record) if record is not None else frozenset()
     others = any(_fit(demand, agent) and agent.link == "online" for agent in agents if agent.name not in avoided)
     return [
         Judged(
@@ -55,20 +54,6 @@ def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecor
 
 def _fit(demand: Demand, agent: AgentRecord) -> bool:
     return not obstacles(demand, agent)
-
-
-def _avoided(record: ReadRecord | None) -> set[str]:
-    """Agents that failed it in a way that is more likely theirs than the work's; sending it back forgives them."""
-    if record is None:
-        return set()
-    return {
-        attempt.agent
-        for attempt in record.attempts
-        if attempt.generation > record.granted
-        and attempt.counted
-        and attempt.outcome is not None
-        and blames_agent(attempt.outcome.reason)
-    }
 
 
 def nobody(judged: Iterable[Judged]) -> bool:

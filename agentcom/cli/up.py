@@ -132,7 +132,7 @@ def _advice(context: Context) -> list[str]:
         return [
             f"No agents yet. Describe one in {where} and start `agentcom up` again, for example",
             "  [agents.oak]",
-            '  command = ["claude", "-p"]   # is told the task on stdin',
+            '  command = ["claude", "-p", "--output-format", "stream-json", "--verbose"]   # the task comes on stdin',
             "  skills = { python = 3 }",
             f"or start one anywhere: {command} sidecar --agent NAME",
         ]

@@ -99,7 +99,7 @@ class Assign(Order, frozen=True, tag="assign"):
     timeout_s: float
 
 
-class Stop(Order, frozen=True, tag="cancel"):
+class Stop(Order, frozen=True, tag="stop"):
     """End this attempt if it still runs."""
 
     why: str = ""

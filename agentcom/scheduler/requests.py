@@ -125,9 +125,9 @@ def _admit(state: State, spec: TaskSpec, found: Found, now: int, problem: str = 
         return
     if spec.id in state.ended:
         return
-    bound = state.keys.get(spec.key) if spec.key else None
-    if bound is not None:
-        yield Refusal(spec.id, f"a task with the key {spec.key!r} was submitted already", existing=bound[0])
+    bound = state.task_of_key(spec.key, now) if spec.key else ""
+    if bound:
+        yield Refusal(spec.id, f"a task with the key {spec.key!r} was submitted already", existing=bound)
         return
     problem = problem or problem_of(spec, state.policy) or _unknown_dependency(state, spec, found)
     if problem:

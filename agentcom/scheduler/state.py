@@ -141,6 +141,14 @@ class State:
         """Bind an idempotency key to a task; the oldest keys make room."""
         self.keys[key] = (task, now)
         self.commit.keys[key] = f"{task}@{now}"
+        self._forget_keys(now)
+
+    def task_of_key(self, key: str, now: int) -> str:
+        """The task that this idempotency key is bound to; empty if there is none any more."""
+        self._forget_keys(now)
+        return self.keys[key][0] if key in self.keys else ""
+
+    def _forget_keys(self, now: int) -> None:
         while self.keys and self._key_has_gone(now):
             old, _ = self.keys.popitem(last=False)
             self.commit.keys[old] = None

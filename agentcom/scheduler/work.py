@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from agentcom.capability import Preferences, Requirement, parse, parse_preferences
 from agentcom.model.reasons import blames_agent
-from agentcom.model.task import PRIORITIES, CarriedRecord, TaskSpec
+from agentcom.model.task import PRIORITIES, CarriedRecord, ReadRecord, TaskSpec
 
 CONTEXT_SHARE = 0.8
 """A task's context may fill this share of an agent's window: the agent needs the rest for its own work."""
@@ -85,12 +85,12 @@ def make_work(record: CarriedRecord, spec: TaskSpec, demand: Demand, max_attempt
         max_attempts=spec.max_attempts or max_attempts,
         timeout_s=spec.timeout_s or timeout_s,
         key=spec.key,
-        avoid=_to_avoid(record),
+        avoid=agents_to_avoid(record),
     )
 
 
-def _to_avoid(record: CarriedRecord) -> frozenset[str]:
-    """Agents that failed it, since a person last sent it back."""
+def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
+    """Agents that failed it in a way that is more likely theirs than the work's; sending it back forgives them."""
     counted = [attempt for attempt in record.attempts if attempt.counted]
     since = record.generation - record.handbacks - record.granted
     return frozenset(

@@ -32,25 +32,25 @@ class Policy(Struct, frozen=True, kw_only=True):
     accept_s: Seconds = 60.0
     # A task that ends sooner is not reported accepted separately: its end says both.
     accept_report_s: SecondsOrNone = 0.25
-    beat_s: Seconds = 30.0
+    beat_s: Annotated[float, Meta(ge=0.1, le=1_800)] = 30.0
     # Upper bound of the offset that each agent derives from its name, so that beats spread out.
-    beat_offset_s: SecondsOrNone = 10.0
+    beat_offset_s: Annotated[float, Meta(ge=0, le=1_800)] = 10.0
     # A single late beat is no sign of death, hence 2 at least.
     stale_beats: Annotated[int, Meta(ge=2, le=100)] = 3
-    # An agent silent for so long is alerted on.
+    # An agent silent for so long is offline.
     agent_down_s: Annotated[float, Meta(ge=0.1, le=604_800)] = 120.0
     # The wait before the second, third, … attempt.
     retry_delays_s: DelaysS = (0.0, 30.0, 120.0)
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 4
     # Retried work waits behind fresh work of the same priority at most so long.
     retry_age_s: Annotated[float, Meta(ge=0, le=604_800)] = 600.0
-    # The leader's lease: a crashed leader is replaced after at most so long.
+    # The leader's lease: a crashed leader is replaced after about so long, a quarter more at most.
     lease_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
     max_open_tasks: Count = 1_000_000
     # Task text that the scheduler holds in memory, over all open tasks.
     max_open_bytes: Annotated[int, Meta(ge=1, le=1_099_511_627_776)] = 1_073_741_824
     # The text of one task.
-    max_text_bytes: Annotated[int, Meta(ge=1, le=67_108_864)] = 65_536
+    max_text_bytes: Annotated[int, Meta(ge=1, le=8_388_608)] = 65_536
     # How long the record of an ended task is kept.
     retention_s: Retention = 604_800.0
     # How long an idempotency key is remembered, and how many are.
@@ -108,7 +108,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     # A requirement on tasks in the requirements language; empty accepts every task.
     accepts: Annotated[str, Meta(max_length=4_096, description="a requirement in at most 4096 characters")] = ""
     # The agent's context window; 0 means unknown.
-    context_tokens: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    context_tokens: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     workspace: Path = ""
     # Variables set for the agent's process, over those it inherits.
     env: Annotated[

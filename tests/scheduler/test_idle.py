@@ -1,7 +1,5 @@
 """A pool with nothing to do costs next to nothing."""
 
-import time
-
 import anyio
 import pytest
 
@@ -24,18 +22,15 @@ async def test_an_idle_leader_and_its_standby_ask_less_than_three_times_a_second
         await eventually(lambda: pool.redis.zcard(pool.names.open))
         await start(pool, group)
         await anyio.sleep(0.3)
-        commands, used_s = await cost(pool)
+        commands = await commands_in(pool, SECONDS)
         assert commands <= 3 * SECONDS, f"{commands} commands in {SECONDS} s"
-        assert used_s <= 0.02 * SECONDS, f"{used_s:.3f} s of CPU in {SECONDS} s"
 
 
-async def cost(pool: Pool) -> tuple[int, float]:
-    """Commands that the server performed, those within scripts included, and CPU seconds of this process."""
+async def commands_in(pool: Pool, seconds: float) -> int:
+    """Commands that the server performed, those within scripts included."""
     before = (await pool.redis.info("stats"))["total_commands_processed"]
-    began = time.process_time()
-    await anyio.sleep(SECONDS)
-    used = time.process_time() - began
-    return (await pool.redis.info("stats"))["total_commands_processed"] - before - 1, used
+    await anyio.sleep(seconds)
+    return int((await pool.redis.info("stats"))["total_commands_processed"] - before - 1)
 
 
 @pytest.mark.pitfall_10
