@@ -25,7 +25,7 @@ from agentcom.model.agent import Attribute
 from agentcom.settings import Policy
 from agentcom.sidecar.folder import agent_folder
 from agentcom.sidecar.runners.python import Handler, PythonRunner
-from agentcom.sidecar.service import SidecarService, beat_interval_s, card_of
+from agentcom.sidecar.service import SidecarService, card_of
 from agentcom.version import VERSION
 
 
@@ -67,7 +67,6 @@ class Agent:
             accepts=accepts,
             context_tokens=context_tokens,
             runner="python",
-            beat_s=beat_interval_s(name, self.policy),
             version=VERSION,
         )
 
@@ -78,7 +77,9 @@ class Agent:
         return function
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Work until `stop` is called or this is cancelled; cancelling hands nothing back, stopping does.
+        """Work until `stop` is called or this is cancelled.
+
+        Stopping lets running work end. Cancelling, as by Ctrl-C, breaks it off, and the scheduler reclaims it.
 
         Raises:
             UsageError: there is no handler.

@@ -314,11 +314,6 @@ class Client:
         return False
 
 
-async def _close(connections: Connections) -> None:
-    with anyio.CancelScope(shield=True):
-        await connections.close()
-
-
 def outcome_of(record: ReadRecord) -> Outcome:
     """How an ended task ended: its accepted outcome, or one that says why it has none."""
     if record.outcome is not None:

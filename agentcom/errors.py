@@ -3,6 +3,9 @@
 Expected outcomes (a refused task, a failed attempt, a missed lease) are values, never exceptions.
 """
 
+EXIT_INTERRUPTED = 130
+"""What a command ends with after Ctrl-C, as a shell has it."""
+
 
 class AgentComError(Exception):
     """Something outside AgentCom's control that a person must mend.

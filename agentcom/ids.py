@@ -120,7 +120,7 @@ def matches(text: str, full: str) -> bool:
     if len(ending.replace("-", "")) < MIN_DIGITS:
         return False
     bare = full.replace("-", "")
-    if bare.endswith(ending):
+    if bare.endswith(ending) or bare[-SHORT_DIGITS:].startswith(ending):
         return True
     return full.startswith(asked) or bare.startswith(asked)
 

@@ -60,16 +60,13 @@ async def commands_so_far(redis: Redis) -> int:
 
 async def throughput() -> None:
     """Submit alone, drain alone, all at once; and the bare loop before and after, as the machine is noisy."""
-    rows: list[Row] = []
     with server() as redis:
         connections, keys = Connections(redis.url), Keys("default")
         bare = [await moved_per_s(redis.url, 2 * TASKS)]
         started = time.perf_counter()
         await submit(connections, TASKS)
         submit_alone = TASKS / (time.perf_counter() - started)
-        started = time.perf_counter()
         with pool(redis):
-            started += 0
             began = await _first_end(connections, keys)
             await drained(connections, keys)
             drain_alone = TASKS / (time.perf_counter() - began)
@@ -85,13 +82,12 @@ async def throughput() -> None:
                 await submit(connections, TASKS)
                 await drained(connections, keys)
                 best = max(best, TASKS / (time.perf_counter() - started))
-            polls = 0
-            commands = (await commands_so_far(connections.commands) - before - polls) / TASKS / runs
+            commands = (await commands_so_far(connections.commands) - before) / TASKS / runs
             grown = ((await connections.commands.info("memory"))["used_memory"] - memory) / TASKS / runs
             peaks = running.peaks_mb()
         bare.append(await moved_per_s(redis.url, 2 * TASKS))
         limit = statistics.mean(bare)
-        rows = [
+        rows: list[Row] = [
             {"what": "bare loop, entries/s", "figure": limit, "of the bare loop": 1.0},
             {"what": "submit alone, tasks/s", "figure": submit_alone, "of the bare loop": submit_alone / limit},
             {"what": "drain alone, tasks/s", "figure": drain_alone, "of the bare loop": drain_alone / limit},

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from agentcom.broker.connection import Connections
-from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, Keys
+from agentcom.broker.keys import BODY, LINES, Keys
 from agentcom.broker.streams import readable, text
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
@@ -33,16 +33,6 @@ class Printed(Struct, frozen=True):
     attempt: int
     at: int
     body: bytes
-
-
-class PendingOrder(Struct, frozen=True):
-    """A row of an agent's pending-entries list."""
-
-    agent: str
-    entry: str
-    consumer: str
-    idle_ms: int
-    deliveries: int
 
 
 class PoolHead(Struct, frozen=True):
@@ -101,8 +91,7 @@ class ClientStore:
     async def all_ids(self) -> AsyncIterator[str]:
         """Ids of all tasks that have a record, in no order; for people who look, never for deciding."""
         prefix = self._names.task("")
-        pattern = self._names.every[:-1] + "task:*"
-        async for key in self._redis.scan_iter(match=pattern, count=SCAN_COUNT):
+        async for key in self._redis.scan_iter(match=self._names.tasks_pattern, count=SCAN_COUNT):
             yield text(key)[len(prefix) :]
 
     async def tasks_of_keys(self, keys: Sequence[str]) -> dict[str, str]:
@@ -124,25 +113,6 @@ class ClientStore:
         bodies: Any = await self._redis.mget([self._names.beat(agent) for agent in agents]) if agents else []
         decoded = (decode_beat(body) for body in bodies if body is not None)
         return {beat.agent: beat for beat in decoded if isinstance(beat, Beat)}
-
-    async def pending(self, agents: Sequence[str], limit: int) -> list[PendingOrder]:
-        """The pending-entries lists of these agents, at most `limit` rows each."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for agent in agents:
-            pipeline.xpending_range(self._names.orders(agent), ORDERS_GROUP, "-", "+", limit)
-        replies: Any = await pipeline.execute(raise_on_error=False)
-        return [
-            PendingOrder(
-                agent,
-                text(row["message_id"]),
-                text(row["consumer"]),
-                row["time_since_delivered"],
-                row["times_delivered"],
-            )
-            for agent, rows in zip(agents, replies, strict=True)
-            if isinstance(rows, list)
-            for row in rows
-        ]
 
     async def head(self) -> PoolHead:
         """The pool at a glance."""
@@ -185,15 +155,6 @@ class ClientStore:
             for _, entries in reply or ()
             for id_, fields in entries
         ]
-
-    async def server(self) -> dict[str, Any]:
-        """The server's own account of itself, for people who look."""
-        found: dict[str, Any] = await self._redis.info()
-        return found
-
-    async def ping(self) -> None:
-        """Ask for a sign of life."""
-        await self._redis.ping()
 
 
 def _lines(fields: dict[bytes, bytes]) -> list[Line]:

@@ -100,8 +100,12 @@ class Connections:
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Connections]:
+async def connected(url: str, *, wait: bool = False) -> AsyncIterator[Connections]:
     """Connections of a scheduler or a sidecar to a server that was checked to be fit.
+
+    Args:
+        url: of the server.
+        wait: a server that is away is waited for, as it would be later on.
 
     Raises:
         ServerUnavailable: it cannot be reached.
@@ -110,11 +114,26 @@ async def connected(url: str) -> AsyncIterator[Connections]:
     """
     connections = Connections(url, one_reader=True)
     try:
-        await check_server(connections.commands, url)
+        await _check(connections.commands, url, wait=wait)
         yield connections
     finally:
         with anyio.CancelScope(shield=True):
             await connections.close()
+
+
+async def _check(redis: Redis, url: str, *, wait: bool) -> None:
+    attempt = 0
+    while True:
+        try:
+            await check_server(redis, url)
+        except ServerUnavailable as error:
+            if not wait:
+                raise
+            log.warning("%s", error)
+            await anyio.sleep(backoff_s(attempt))
+            attempt += 1
+        else:
+            return
 
 
 async def check_server(redis: Redis, url: str) -> str:
@@ -189,7 +208,9 @@ def stop_if_refused(error: Exception) -> None:
 
 
 def _credentials_refused(error: Exception, who: str) -> CredentialsRefused:
-    return CredentialsRefused(f"{who} refused: {error}", "Check user and password in the URL, and the user's ACL rules")
+    return CredentialsRefused(
+        f"{who} refused: {str(error).rstrip('.')}", "Check user and password in the URL, and the user's ACL rules"
+    )
 
 
 async def until_back(action: Callable[[], Awaitable[T]], on_away: Callable[[Exception], None]) -> T:

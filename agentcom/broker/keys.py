@@ -41,7 +41,16 @@ class Keys:
     @property
     def every(self) -> str:
         """A glob pattern of all of this pool's keys."""
-        return self._prefix.replace("{", "[{]").replace("}", "[}]") + "*"
+        return f"{self._literal_prefix}*"
+
+    @property
+    def tasks_pattern(self) -> str:
+        """A glob pattern of the keys of all of this pool's task records."""
+        return f"{self._literal_prefix}task:*"
+
+    @property
+    def _literal_prefix(self) -> str:
+        return self._prefix.replace("{", "[{]").replace("}", "[}]")
 
 
 ORDERS_GROUP = "sidecar"

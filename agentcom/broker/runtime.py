@@ -21,15 +21,13 @@ _NAME = "runtime.json"
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server and who looks after it. `version` is AgentCom's; `started_at` is Unix time in ms."""
+    """A running server and who looks after it."""
 
     url: str
     server_pid: int
     server_started: str
     supervisor_pid: int
     supervisor_started: str
-    started_at: int
-    version: str
 
     @property
     def server(self) -> ProcessIdentity:

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from msgspec import MsgspecError, Struct
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from agentcom.broker.keys import BODY, ORDERS_GROUP
+from agentcom.broker.scripts import ENSURE_GROUP
 
 T = TypeVar("T")
 
-UNREADABLE = (MsgspecError, RecursionError)
+UNREADABLE = (MsgspecError, RecursionError, UnicodeError)
 """What decoding raises for a value that is damaged, or was put there by hand."""
 
 
@@ -34,11 +34,7 @@ def entries_of(reply: Any) -> dict[str, list[Entry]]:
 
 async def ensure_group(redis: Redis, stream: str) -> None:
     """Make the group of an orders stream. It begins at the start of the stream: what came before it is not lost."""
-    try:
-        await redis.xgroup_create(stream, ORDERS_GROUP, id="0", mkstream=True)
-    except ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):
-            raise
+    await ENSURE_GROUP(redis, [stream], [ORDERS_GROUP])
 
 
 def text(value: bytes | str) -> str:

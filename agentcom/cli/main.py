@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from agentcom.cli import pool, services, submit, tasks, up
-from agentcom.cli.context import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Context, telling
-from agentcom.errors import AgentComError
+from agentcom.cli.context import EXIT_FAILED, EXIT_USAGE, Context, telling
+from agentcom.errors import EXIT_INTERRUPTED, AgentComError
 from agentcom.version import VERSION
 from agentcom.wording import clean
 

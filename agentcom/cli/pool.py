@@ -201,7 +201,7 @@ def config(ctx: typer.Context, json: Json = False) -> None:
     \b
     Examples:
       agentcom config
-      AGENTCOM_POLICY_BEAT_S=5 agentcom config --json
+      AGENTCOM_POLICY_SWEEP_S=2 agentcom config --json
     """
     settings = describe(context_of(ctx).loaded)
     if json:

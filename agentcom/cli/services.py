@@ -26,7 +26,7 @@ from agentcom.sidecar.housekeeping import remove_old
 from agentcom.sidecar.runners.base import Runner
 from agentcom.sidecar.runners.command import CommandRunner
 from agentcom.sidecar.runners.python import PythonRunner, load_handler
-from agentcom.sidecar.service import SidecarService, beat_interval_s, card_of
+from agentcom.sidecar.service import SidecarService, card_of
 from agentcom.version import VERSION
 
 
@@ -46,7 +46,7 @@ def scheduler(ctx: typer.Context) -> None:
     settings = context.settings
 
     async def serve() -> None:
-        async with connected(context.url) as connections:
+        async with connected(context.url, wait=True) as connections:
             service = SchedulerService(connections, settings.pool, settings.policy)
             # What was loaded lives as long as it is open: to look through all of it again and again finds nothing.
             await _until_signal(lambda: service.run(on_lead=gc.freeze), None)
@@ -81,10 +81,9 @@ def sidecar(
                 accepts=described.accepts,
                 context_tokens=described.context_tokens,
                 runner=described.runner,
-                beat_s=beat_interval_s(agent, policy),
                 version=VERSION,
             )
-            async with connected(context.url) as connections:
+            async with connected(context.url, wait=True) as connections:
                 runner: Runner = (
                     PythonRunner(load_handler(described.handler))
                     if described.runner == "python"

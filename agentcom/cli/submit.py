@@ -14,7 +14,6 @@ import typer
 from agentcom.cli import sending, submission
 from agentcom.cli.context import (
     EXIT_FAILED,
-    EXIT_INTERRUPTED,
     EXIT_NOBODY,
     EXIT_OK,
     EXIT_USAGE,
@@ -26,7 +25,7 @@ from agentcom.cli.context import (
 from agentcom.cli.screen import show, show_json, warn, width
 from agentcom.cli.waiting import all_completed, goes_on, wait_and_tell
 from agentcom.client import Client
-from agentcom.errors import UsageError
+from agentcom.errors import EXIT_INTERRUPTED, UsageError
 from agentcom.ids import IdMaker
 from agentcom.model.task import ReadRecord, TaskSpec
 
@@ -220,7 +219,9 @@ class Call:
                 show(sending.lines(sent, width(), backlog=self._backlog is not None))
             for remark in sending.remarks(sent):
                 warn(f"agentcom: {remark}")
-            ended = await wait_and_tell(client, self._ids, quiet=self._json) if self._wait else {}
+            # What nobody can take may wait for ever: then to say so is the answer, also to who would wait.
+            waits = self._wait and not sent.stranded
+            ended = await wait_and_tell(client, self._ids, quiet=self._json) if waits else {}
             if self._json:
                 show_json(sending.document(sent, client.pool, ended=ended))
             return self._exit_code(sent, ended)
@@ -236,6 +237,6 @@ class Call:
     def _exit_code(self, sent: sending.Sent, ended: dict[str, ReadRecord]) -> int:
         if sent.refused:
             return EXIT_FAILED
-        if self._wait:
-            return EXIT_OK if all_completed(ended) else EXIT_FAILED
-        return EXIT_NOBODY if sent.stranded else EXIT_OK
+        if sent.stranded:
+            return EXIT_NOBODY
+        return EXIT_OK if not self._wait or all_completed(ended) else EXIT_FAILED

@@ -16,6 +16,7 @@ from agentcom.broker.client_store import ClientStore
 from agentcom.broker.connection import Connections, connected
 from agentcom.broker.embedded import EmbeddedServer, find_server
 from agentcom.cli.context import CONFIG_NAME, Context, context_of, end, run
+from agentcom.errors import EXIT_INTERRUPTED
 from agentcom.model.agent import Attribute
 from agentcom.settings import AgentSettings
 from agentcom.settings.rendering import mask_url
@@ -27,7 +28,6 @@ from agentcom.supervisor.signals import on_signals
 from agentcom.wording import count
 
 READY_PATIENCE_S = 15.0
-EXIT_INTERRUPTED = 130
 AGENTS_SHOWN = 12
 
 

@@ -23,7 +23,7 @@ from agentcom.demo.play import Play
 from agentcom.demo.screen import summary
 from agentcom.demo.stage import Stage
 from agentcom.demo.story import Ending, differences, of_the_kill
-from agentcom.errors import AgentComError, ConfigurationError, ServerUnavailable
+from agentcom.errors import EXIT_INTERRUPTED, AgentComError, ConfigurationError, ServerUnavailable
 from agentcom.model.messages import Line
 from agentcom.supervisor.output import Interleaved
 from agentcom.supervisor.programs import programs_of
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 LIMIT_S = 120.0
 JOURNAL_ENTRIES = 10_000
-EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_OK, EXIT_FAILED = 0, 1
 
 
 def demonstrate(environ: Mapping[str, str], console: Console, *, keep: bool, folder: Path | None) -> int:

@@ -63,7 +63,6 @@ class Accepted(Report, frozen=True, tag="accepted"):
 
     task: str
     token: str
-    at: int
 
 
 class Finished(Report, frozen=True, tag="finished"):
@@ -72,14 +71,10 @@ class Finished(Report, frozen=True, tag="finished"):
     task: str
     token: str
     outcome: Outcome
-    started_at: int = 0
-    ended_at: int = 0
 
 
 class Goodbye(Report, frozen=True, tag="goodbye"):
     """The sidecar stops on purpose, and takes no more work; what it still runs it brings to an end or hands back."""
-
-    why: str = ""
 
 
 class Order(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):

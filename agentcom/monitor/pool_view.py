@@ -84,6 +84,7 @@ def agent_document(agent: AgentRecord, beat: Beat | None) -> dict[str, Any]:
         "link_since_at": agent.since_at,
         "activity": activity_of(agent, beat),
         "beat_at": beat.at if beat is not None else 0,
+        "unsent": beat.unsent if beat is not None else 0,
         "slots": agent.card.slots,
         "free_slots": agent.free_slots,
         "running": sorted(set(agent.running.values())),

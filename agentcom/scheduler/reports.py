@@ -105,6 +105,9 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     agent = known or AgentRecord(
         name=report.agent, incarnation=report.incarnation, card=report.card, link="offline", since_at=now
     )
+    if known is not None and known.incarnation != report.incarnation:
+        detail = f"{report.incarnation} on {report.card.host[:64] or 'an unnamed host'} follows {known.incarnation}"
+        state.journal(Line(now, "agent", "takeover", known.link, known.link, agent=agent.name, detail=detail))
     agent.incarnation, agent.card, agent.left = report.incarnation, report.card, False
     state.agents[agent.name] = agent
     _seen(state, agent, now, "hello")

@@ -32,7 +32,7 @@ from agentcom.model.codec import decode_report, decode_request
 from agentcom.model.messages import Beat, Line, Submit
 from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.core import Core
-from agentcom.scheduler.events import Beaten, Event, Malformed, Reported, Requested
+from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
 from agentcom.scheduler.sweep import Sweep
 from agentcom.settings import Policy
 
@@ -117,7 +117,7 @@ class SchedulerService:
             if duties.beats_due(now):
                 await self._hear(core, now)
             if duties.sweep_due(now):
-                for event in await sweep.look(core.silent_holders()):
+                for event in await self._sweep(sweep, core):
                     core.apply(event, now)
             room = self._room(core)
             if not await self._commit(core, fence, head):
@@ -127,6 +127,17 @@ class SchedulerService:
             appetite.fed(batches)
             if batches and not await self._take(core, fence, head, batches):
                 return
+
+    async def _sweep(self, sweep: Sweep, core: Core) -> list[Reclaimed | Emptied]:
+        """What silent agents hold. That one of their streams is damaged is no reason to stop working for the others."""
+        try:
+            return await sweep.look(core.silent_holders())
+        except TROUBLE as error:
+            stop_if_refused(error)
+            if is_away(error):
+                raise
+            _say(error)
+            return []
 
     async def _still_leads(self, duties: _Duties) -> bool:
         """Renew the lease when that is due."""

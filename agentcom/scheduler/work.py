@@ -96,5 +96,7 @@ def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
     return frozenset(
         attempt.agent
         for attempt in counted[max(0, len(counted) - since) :]
-        if attempt.outcome is not None and blames_agent(attempt.outcome.reason)
+        if attempt.outcome is not None
+        and attempt.outcome.result != "completed"
+        and blames_agent(attempt.outcome.reason)
     )

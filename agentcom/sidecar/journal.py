@@ -28,6 +28,9 @@ UNSAVED = 0
 """The number of a batch that could not be written to the disk."""
 
 
+STARTS_KEPT = 20
+
+
 class RunNote(Struct, frozen=True):
     """An order that was started, with the process that works on it, once there is one."""
 
@@ -55,6 +58,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._runs = folder / "runs"
         self._outbox = folder / "outbox"
+        self._starts = folder / "starts.json"
         self._encode = msgspec.json.Encoder().encode
         self.set_aside: list[Path] = []
         for place in (self._runs, self._outbox):
@@ -62,6 +66,18 @@ class Journal:
             for unfinished in place.glob("*.new"):
                 _remove(unfinished)
         self._number = max((note.number for note in self.unsent()), default=0)
+
+    def began(self, incarnation: str) -> None:
+        """Remember this start, among the last ones: what was ordered from them and is not in `runs` never began."""
+        with suppress(OSError):
+            _replace(self._starts, self._encode([*self.starts(), incarnation][-STARTS_KEPT:]))
+
+    def starts(self) -> list[str]:
+        """The incarnations that this folder has seen, the oldest first."""
+        try:
+            return msgspec.json.decode(self._starts.read_bytes(), type=list[str])
+        except (OSError, msgspec.MsgspecError, UnicodeError):
+            return []
 
     def started(self, note: RunNote) -> None:
         """Remember that a process is being, or was, started."""

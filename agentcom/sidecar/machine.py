@@ -57,7 +57,6 @@ class Held(Struct):
 
     entry: str
     order: Assign
-    since_at: int
     deadline_at: int
     alive_at: int = 0
     reported: bool = False
@@ -86,6 +85,8 @@ class Machine:
         self._acceptances: deque[tuple[int, str]] = deque()
         self._beats = 0
         self.draining = False
+        self.superseded_by = ""
+        """A newer start of this name, somewhere else: what is ordered now is ordered from that one."""
 
     # --------------------------------------------------------------- orders
 
@@ -94,7 +95,7 @@ class Machine:
         if isinstance(order, Assign):
             return self._assigned(entry, order, now)
         if isinstance(order, Stop):
-            return self._stopped(entry, order, now)
+            return self._stopped(entry, order)
         return [Send(settled=[entry])]
 
     def _assigned(self, entry: str, order: Assign, now: int) -> list[Effect]:
@@ -103,29 +104,31 @@ class Machine:
         if order.token in self._entry_of:
             # Ordered twice: the one attempt that runs has the one outcome.
             return [Send(settled=[entry])]
+        if order.incarnation > self._incarnation:
+            self.superseded_by = order.incarnation
         refusal = self._reason_to_hand_back(order)
         if refusal:
             outcome = Outcome("handed_back", "handed_back", refusal)
-            return [Send([self._finished(order, outcome, 0, now)], [entry])]
+            return [Send([self._finished(order, outcome)], [entry])]
         deadline_at = now + int(min(order.timeout_s, TIMEOUT_MAX_S) * 1000)
-        self._held[entry] = Held(entry, order, now, deadline_at)
+        self._held[entry] = Held(entry, order, deadline_at)
         self._entry_of[order.token] = entry
         return [Start(entry, order)]
 
     def _reason_to_hand_back(self, order: Assign) -> str:
         if order.incarnation != self._incarnation:
-            return "it was meant for an earlier start of this sidecar"
+            return "it was meant for another start of this sidecar"
         if self.draining:
             return "this sidecar is stopping"
         return "no free slot" if len(self._held) >= self._slots else ""
 
-    def _stopped(self, entry: str, order: Stop, now: int) -> list[Effect]:
+    def _stopped(self, entry: str, order: Stop) -> list[Effect]:
         held = self._held.get(self._entry_of.get(order.token, ""))
         if held is not None:
             held.stopped = True
             return [Send(settled=[entry]), *self._end(held, "canceled", order.why)]
         outcome = Outcome("lost", "lost", "this sidecar does not have it")
-        return [Send([self._finished(order, outcome, 0, now)], [entry])]
+        return [Send([self._finished(order, outcome)], [entry])]
 
     # ----------------------------------------------------------------- runs
 
@@ -136,27 +139,27 @@ class Machine:
             held.alive_at = now
             self._acceptances.append((now + self._accept_report_ms, entry))
 
-    def ended(self, entry: str, outcome: Outcome, now: int) -> list[Effect]:
+    def ended(self, entry: str, outcome: Outcome) -> list[Effect]:
         """What ran for this order is gone, with all of its processes."""
         held = self._held.pop(entry, None)
         if held is None:
             return []
         del self._entry_of[held.order.token]
         if held.ending == "lease_lost":
-            return [*self._answer(held, now), Forget(entry)]
+            return [*self._answer(held), Forget(entry)]
         final = _final_outcome(held, outcome)
-        return [Send([self._finished(held.order, final, held.since_at, now)], [entry])]
+        return [Send([self._finished(held.order, final)], [entry])]
 
-    def _answer(self, held: Held, now: int) -> list[Effect]:
+    def _answer(self, held: Held) -> list[Effect]:
         """Whoever ordered it to stop still counts on it here, and learns that it is over; the order is not settled."""
         if not held.stopped:
             return []
         outcome = Outcome("canceled", "canceled", held.why)
-        return [Send([self._finished(held.order, outcome, held.since_at, now)])]
+        return [Send([self._finished(held.order, outcome)])]
 
-    def left_behind(self, entry: str, order: Assign, outcome: Outcome, now: int) -> list[Effect]:
+    def left_behind(self, entry: str, order: Assign, outcome: Outcome) -> list[Effect]:
         """What an earlier start of this sidecar held, and what became of it."""
-        return [Send([self._finished(order, outcome, 0, now)], [entry])]
+        return [Send([self._finished(order, outcome)], [entry])]
 
     def leases_lost(self, entries: Iterable[str]) -> list[Effect]:
         """These orders are not this sidecar's any more: it was thought dead, and somebody else has them."""
@@ -249,18 +252,15 @@ class Machine:
             incarnation=self._incarnation,
             task=order.task,
             token=order.token,
-            at=held.alive_at,
         )
 
-    def _finished(self, order: Assign | Stop, outcome: Outcome, started_at: int, now: int) -> Finished:
+    def _finished(self, order: Assign | Stop, outcome: Outcome) -> Finished:
         return Finished(
             agent=self._agent,
             incarnation=self._incarnation,
             task=order.task,
             token=order.token,
             outcome=outcome,
-            started_at=started_at,
-            ended_at=now,
         )
 
 

@@ -26,8 +26,9 @@ async def recover(
 
     - In the outbox: it ended; the batch is sent again, by whoever called this.
     - Noted as started: its process is ended if it still runs, and the attempt is reported lost.
-    - Pending in Redis, but neither: an agent in the sidecar's own process may have begun it, so it is lost too; a
-      command was never started, so the order is handed back unharmed.
+    - Pending in Redis, but neither: an agent in the sidecar's own process may have begun it, and so may a sidecar of
+      this name with another folder, so it is lost too; a command of this folder was never started, so the order is
+      handed back unharmed.
     """
     settling = {entry for note in journal.unsent() for entry in note.settled}
     effects: list[Effect] = []
@@ -40,15 +41,16 @@ async def recover(
             journal.ended(note.entry)
         else:
             lost = Outcome("lost", "lost", "its sidecar was restarted while it ran")
-            effects += machine.left_behind(note.entry, note.order, lost, clock())
+            effects += machine.left_behind(note.entry, note.order, lost)
+    starts = journal.starts()
     over = settling | {note.entry for note in runs}
     for entry in await store.take_over():
         if entry.id in over:
             continue
         order = decode_order(entry.body)
-        if isinstance(order, Assign) and runner.in_process:
+        if isinstance(order, Assign) and (runner.in_process or order.incarnation not in starts):
             lost = Outcome("lost", "lost", "its sidecar was restarted; it may have begun")
-            effects += machine.left_behind(entry.id, order, lost, clock())
+            effects += machine.left_behind(entry.id, order, lost)
         else:
             effects += machine.ordered(entry.id, order, clock())
     return effects

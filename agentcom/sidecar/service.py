@@ -11,6 +11,7 @@ import os
 import socket
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -23,7 +24,7 @@ from agentcom.broker.connection import BLOCK_MAX_S, TROUBLE, Connections, backof
 from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.broker.streams import Entry
 from agentcom.clock import steady_clock
-from agentcom.errors import CredentialsRefused
+from agentcom.errors import ConfigurationError, CredentialsRefused
 from agentcom.ids import is_id
 from agentcom.model.agent import Card
 from agentcom.model.codec import decode_order, encode, read_spec
@@ -72,11 +73,12 @@ class SidecarService:
         self._folder = folder
         self._name = name
         self._incarnation = f"sc-{self._clock():013d}-{os.getpid()}-{os.urandom(2).hex()}"
-        self._card = msgspec.structs.replace(card, beat_s=beat_interval_s(name, policy))
+        self._card = msgspec.structs.replace(card, beat_s=_beat_interval_s(name, policy))
         self._runner = runner
         self._policy = policy
         self._store = SidecarStore(connections, pool, name, self._incarnation, policy)
         self._journal = Journal(folder / "journal")
+        self._journal.began(self._incarnation)
         self._complaints = Complaints()
         self._outbox = Outbox(self._store, self._journal, self._complaints.say)
         self._output = OutputBuffer(policy)
@@ -89,17 +91,22 @@ class SidecarService:
         self._all_ended = anyio.Event()
         self._connected = False
         self._look_wanted = False
-        self._refused: CredentialsRefused | None = None
+        self._refused: ConfigurationError | None = None
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called, then say goodbye, and bring what runs to an end.
 
         Raises:
             CredentialsRefused: Redis does not accept this user; retrying cannot help. What ran was brought to an end.
+            ConfigurationError: a newer sidecar of this name has taken over.
         """
         if await self._begin():
             on_ready()
-            await self._work()
+            try:
+                await self._work()
+            except anyio.get_cancelled_exc_class():
+                await self._break_off()
+                raise
         if self._refused is not None:
             raise self._refused
 
@@ -162,6 +169,12 @@ class SidecarService:
         self._perform(self._machine.give_back())
         await self._all_ended.wait()
 
+    async def _break_off(self) -> None:
+        """Ended at once, as by a second signal: at least no more work is to come here."""
+        goodbye = encode(Goodbye(agent=self._name, incarnation=self._incarnation))
+        with anyio.move_on_after(GOODBYE_S, shield=True), suppress(*TROUBLE):
+            await self._store.finish([], [goodbye])
+
     async def _leave(self) -> None:
         """Everything that is still to be said, as far as Redis takes it in time; the rest waits on the disk."""
         with anyio.move_on_after(GOODBYE_S):
@@ -206,6 +219,14 @@ class SidecarService:
     def _take(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
+        if self._machine.superseded_by and self._refused is None:
+            newer = self._machine.superseded_by
+            self._refused = ConfigurationError(
+                f"a newer sidecar of agent {self._name!r} has taken over ({newer}), so this one stops",
+                "Give each sidecar a name of its own",
+            )
+            log.error("%s", self._refused)
+            self.stop()
 
     async def _reconnect(self) -> None:
         """After Redis was away: leases are old, and an order may be pending of whose delivery the reply was lost."""
@@ -254,7 +275,7 @@ class SidecarService:
             log.exception("the attempt of order %s failed in a way that no runner foresees", entry)
             outcome = _not_woken(f"{type(error).__name__}: {error}")
         del self._runs[entry]
-        self._perform(self._machine.ended(entry, outcome, self._clock()))
+        self._perform(self._machine.ended(entry, outcome))
         self._note_if_all_ended()
 
     async def _attempt(self, entry: str, order: Assign, scope: anyio.CancelScope) -> Outcome:
@@ -351,7 +372,7 @@ def _not_woken(why: str) -> Outcome:
     return Outcome("failed", "wake_failed", bounded(why, DETAIL_MAX))
 
 
-def beat_interval_s(name: str, policy: Policy) -> float:
+def _beat_interval_s(name: str, policy: Policy) -> float:
     """How often this agent beats: the policy's interval plus an offset from its name, so that beats spread out."""
     return policy.beat_s + policy.beat_offset_s * (zlib.crc32(name.encode()) % 1_000) / 1_000
 
@@ -363,7 +384,6 @@ def card_of(
     accepts: str,
     context_tokens: int,
     runner: str,
-    beat_s: float,
     version: str,
 ) -> Card:
     """The card of an agent on this machine."""
@@ -373,7 +393,6 @@ def card_of(
         accepts=accepts,
         context_tokens=context_tokens,
         runner=runner,
-        beat_s=beat_s,
         host=socket.gethostname(),
         version=version,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +26,6 @@ from agentcom.supervisor.record import only_supervisor, write_children
 from agentcom.supervisor.restarts import GiveUp, Restart, decide, how_ended
 from agentcom.supervisor.takeover import SCHEDULER_PATIENCE_S, take_over
 from agentcom.supervisor.trees import kill_attempts
-from agentcom.version import VERSION
 
 POLL_S = 0.1
 SPARE_S = 5.0
@@ -213,8 +211,6 @@ class Supervisor:
             server_started=self._server_identity.started,
             supervisor_pid=own.pid,
             supervisor_started=own.started,
-            started_at=time.time_ns() // 1_000_000,
-            version=VERSION,
         )
         runtime.write(self._data_dir, found)
 

@@ -13,17 +13,15 @@ from agentcom.sidecar.ending import MARK
 from agentcom.sidecar.journal import Journal
 
 
-def kill_attempts(folder: Path) -> int:
-    """SIGKILL for whatever still works for the agent of this folder, whose sidecar must be dead; how many groups.
+def kill_attempts(folder: Path) -> None:
+    """SIGKILL for whatever still works for the agent of this folder, whose sidecar must be dead.
 
     They are found by the sidecar's own notes and, on Linux, by the mark in their environment, which catches a process
     that was started in the moment its sidecar died.
     """
-    groups = _noted(folder) | _marked(folder)
-    for group in groups:
+    for group in _noted(folder) | _marked(folder):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    return len(groups)
 
 
 def _noted(folder: Path) -> set[int]:

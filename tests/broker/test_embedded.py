@@ -457,8 +457,6 @@ def described(server: EmbeddedServer) -> Runtime:
         server_started=child.started,
         supervisor_pid=ourselves.pid,
         supervisor_started=ourselves.started,
-        started_at=1_700_000_000_000,
-        version="0.1.0",
     )
 
 

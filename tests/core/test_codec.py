@@ -1,6 +1,7 @@
 """Whatever arrives is a message or a sentence about what is wrong with it; never an exception."""
 
 import json
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -8,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from agentcom.model.agent import Card
+from agentcom.broker.streams import UNREADABLE
+from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.codec import (
     MAX_NESTING,
+    decode_agent,
     decode_beat,
     decode_carried,
+    decode_dead,
+    decode_lines,
     decode_order,
     decode_record,
+    decode_refusals,
     decode_report,
     decode_request,
     decode_spec,
@@ -28,9 +34,12 @@ from agentcom.model.messages import (
     Assign,
     Beat,
     Cancel,
+    DeadLetter,
     Finished,
     Goodbye,
     Hello,
+    Line,
+    Refusal,
     Retry,
     Stop,
     Submit,
@@ -49,9 +58,9 @@ MESSAGES = {
     "request": [Submit(tasks=[Raw(b'{"text":"a"}')]), Cancel(task="t", why="w"), Retry(task="t")],
     "report": [
         Hello(agent="a", incarnation="i", card=Card(attributes={"python": 3, "os": "linux", "gpu": True, "x": 1.5})),
-        Accepted(agent="a", incarnation="i", task="t", token="1.a", at=5),
-        Finished(agent="a", incarnation="i", task="t", token="1.a", outcome=OUTCOME, started_at=1, ended_at=2),
-        Goodbye(agent="a", incarnation="i", why="w"),
+        Accepted(agent="a", incarnation="i", task="t", token="1.a"),
+        Finished(agent="a", incarnation="i", task="t", token="1.a", outcome=OUTCOME),
+        Goodbye(agent="a", incarnation="i"),
     ],
     "order": [
         Assign(incarnation="i", task="t", token="1.a", spec=Raw(b'{"text":"a"}'), attempt=1, timeout_s=2.5),
@@ -62,6 +71,21 @@ MESSAGES = {
 }
 CASES = [(kind, message) for kind, messages in MESSAGES.items() for message in messages]
 NAMES = [f"{kind}-{type(message).__name__}" for kind, message in CASES]
+
+ATTEMPT = Attempt(1, "1.a", "oak", "i", 5, counted=False, outcome=OUTCOME)
+RECORD = TaskRecord(spec=TaskSpec(text="ü"), seq=1, state="working", submitted_at=1, changed_at=2, attempts=(ATTEMPT,))
+KEPT = {
+    "agent": (
+        decode_agent,
+        AgentRecord(name="oak", incarnation="i", card=Card(attributes={"os": "ü"}), link="online", since_at=1),
+    ),
+    "lines": (decode_lines, [Line(at=1, what="task", trigger="submit", detail="ü")]),
+    "refusals": (decode_refusals, [Refusal("t", "ü", "u")]),
+    "dead": (decode_dead, DeadLetter("t", "ü", 1, "lost", "gone", 4)),
+    "carried": (decode_carried, RECORD),
+    "record": (decode_record, RECORD),
+}
+"""What AgentCom itself keeps in Redis. Decoding it raises; those who read it pass over what is `UNREADABLE`."""
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -124,6 +148,39 @@ def test_a_damaged_message_is_explained(kind, message, data):
 )
 def test_what_would_exhaust_a_decoder_is_explained(kind, body):
     assert isinstance(DECODERS[kind](body), str)
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_is_kept_is_read_as_it_was(kind):
+    decode, value = KEPT[kind]
+    assert encode(decode(encode(value))) == encode(value)
+
+
+@pytest.mark.parametrize("kind", KEPT)
+@given(body=st.binary(max_size=200) | (objects | values | st.lists(objects)).map(json.dumps).map(str.encode))
+def test_arbitrary_bytes_in_the_place_of_what_is_kept_raise_nothing_but_what_its_readers_pass_over(kind, body):
+    decode, _ = KEPT[kind]
+    with suppress(*UNREADABLE):
+        decode(body)
+
+
+@pytest.mark.parametrize("kind", KEPT)
+@given(data=st.data())
+def test_what_is_kept_and_damaged_raises_nothing_but_what_its_readers_pass_over(kind, data):
+    decode, value = KEPT[kind]
+    body = bytearray(encode(value))
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(*UNREADABLE):
+        decode(bytes(body[: data.draw(st.integers(0, len(body)))]))
+
+
+@pytest.mark.parametrize("kind", KEPT)
+@pytest.mark.parametrize("body", [b"", b"[" * 200_000, b'{"a":' * 200_000], ids=["nothing", "brackets", "braces"])
+def test_what_would_exhaust_a_decoder_of_what_is_kept_is_passed_over(kind, body):
+    decode, _ = KEPT[kind]
+    with pytest.raises(UNREADABLE):
+        decode(body)
 
 
 @pytest.mark.parametrize("kind", ["request", "report", "order", "beat"])

@@ -35,14 +35,14 @@ DEAD, NEVER, BACK = Decision("give_up", dead=True), Decision("give_up"), Decisio
         ("lost", "lost", 1, 0, AGAIN_NOW),
         ("failed", "accept_timeout", 5, 0, DEAD),
         ("failed", "some new reason", 1, 0, AGAIN_NOW),
-        ("failed", "invalid_task", 1, 0, NEVER),
-        ("failed", "invalid_task", 9, 0, NEVER),
+        ("failed", "refused", 1, 0, NEVER),
+        ("failed", "refused", 9, 0, NEVER),
         ("canceled", "canceled", 1, 0, NEVER),
         ("handed_back", "handed_back", 1, 0, BACK),
         ("handed_back", "handed_back", 5, 1, BACK),
         ("handed_back", "handed_back", 1, 2, AGAIN_NOW),
         ("handed_back", "handed_back", 5, 2, DEAD),
-        ("handed_back", "invalid_task", 1, 2, NEVER),
+        ("handed_back", "refused", 1, 2, NEVER),
     ],
 )
 def test_what_follows_an_attempt(result, reason, counted, handbacks, expected):
@@ -58,7 +58,7 @@ def test_no_reason_is_tried_beyond_the_cap(counted, cap, reason):
 
 def test_a_reason_that_is_not_retried_blames_no_agent():
     for reason, class_ in CLASS_OF.items():
-        assert retries(reason) == (class_ in ("elsewhere", "same_workspace"))
+        assert retries(reason) == (class_ != "never")
         assert not blames_agent(reason) or retries(reason)
 
 

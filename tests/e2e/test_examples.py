@@ -2,10 +2,7 @@
 
 import ast
 import inspect
-import os
 import textwrap
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -14,34 +11,11 @@ import pytest
 import agentcom
 import agentcom.agent
 import agentcom.client
-from agentcom.broker.connection import connected
-from agentcom.broker.embedded import EmbeddedServer, find_server
-from agentcom.scheduler.service import SchedulerService
-from agentcom.settings import Policy
+from tests.e2e.harness import a_pool
 
 pytestmark = [pytest.mark.process, pytest.mark.anyio]
 
 README = Path(__file__).parents[2] / "README.md"
-
-
-@pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with EmbeddedServer(tmp_path / "data", find_server(os.environ)) as server:
-        monkeypatch.setenv("AGENTCOM_REDIS", server.url)
-        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        yield server.url
-
-
-@asynccontextmanager
-async def a_pool(url: str) -> AsyncIterator[None]:
-    """A scheduler, and an agent called elm that can do the examples' tasks."""
-    elm = agentcom.Agent("elm", skills={"python": 3})
-    elm.handler(lambda task: f"elm did {task.title}")
-    async with connected(url) as connections, anyio.create_task_group() as group:
-        group.start_soon(SchedulerService(connections, "default", Policy()).run)
-        group.start_soon(elm.run)
-        yield
-        group.cancel_scope.cancel()
 
 
 def example_in(text: str) -> str:

@@ -24,10 +24,3 @@ def test_layers_point_one_way() -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_two_ideas(source: Path) -> None:
     assert len(source.read_text(encoding="utf-8").splitlines()) <= 400
-
-
-def test_the_core_is_never_told_the_time_by_itself() -> None:
-    for module in ("core", "state", "attempts", "requests", "reports", "matching", "lanes", "pool", "retry"):
-        text = (ROOT / f"agentcom/scheduler/{module}.py").read_text(encoding="utf-8")
-        assert "import time" not in text
-        assert "datetime" not in text

@@ -149,7 +149,7 @@ class Agent:
         await patiently(lambda: self._store.finish([entry], [encode(report)]))
 
     async def accept(self, order: Assign) -> None:
-        report = Accepted(agent=self.name, incarnation=self.incarnation, task=order.task, token=order.token, at=1)
+        report = Accepted(agent=self.name, incarnation=self.incarnation, task=order.task, token=order.token)
         await self._store.finish([], [encode(report)])
 
     async def _beat(self) -> None:

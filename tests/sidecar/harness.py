@@ -66,7 +66,7 @@ def service_of(
     connections: Connections, pool: str, folder: Path, runner: Runner, *, slots: int = 2, policy: Policy = POLICY
 ) -> SidecarService:
     kind = "python" if runner.in_process else "command"
-    card = card_of({}, slots=slots, accepts="", context_tokens=0, runner=kind, beat_s=0, version="test")
+    card = card_of({}, slots=slots, accepts="", context_tokens=0, runner=kind, version="test")
     return SidecarService(connections, pool, "oak", card, runner, folder, policy)
 
 

@@ -133,10 +133,11 @@ async def test_what_a_killed_sidecar_left_running_is_ended_and_reported_lost(
     assert (await desk.outcome(again)).outcome.result == "completed"
 
 
-async def test_an_order_that_was_delivered_and_not_started_is_handed_back(program: Program, desk: Desk):
+async def test_an_order_that_was_delivered_and_not_started_is_handed_back(program: Program, desk: Desk, folder: Path):
     """It is delivered by hand to an earlier start, which died before it did anything with it."""
     await desk.redis.xgroup_create(desk.orders, ORDERS_GROUP, id="0", mkstream=True)
     order = assign("sc-0000000000001-1-abcd")
+    Journal(folder / "journal").began(order.incarnation)
     await desk.order(order)
     await desk.redis.xreadgroup(ORDERS_GROUP, order.incarnation, {desk.orders: ">"})
     program.start("true")

@@ -140,7 +140,7 @@ class Sidecar(RuleBasedStateMachine):
     def end(self, entry: str, outcome: Outcome) -> None:
         del self.running[entry]
         self.ending.discard(entry)
-        self.perform(self.machine.ended(entry, outcome, self.now))
+        self.perform(self.machine.ended(entry, outcome))
 
     @precondition(lambda self: self.orders)
     @rule(data=st.data())

@@ -11,6 +11,7 @@ from msgspec import Raw, structs
 
 from agentcom.broker.embedded import EmbeddedServer
 from agentcom.broker.keys import ORDERS_GROUP
+from agentcom.errors import ConfigurationError
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, Finished, Hello, Stop
 from agentcom.model.task import Outcome
@@ -18,7 +19,7 @@ from agentcom.processes import identify
 from agentcom.settings import Policy
 from agentcom.sidecar.runners.base import Job
 from agentcom.sidecar.runners.python import Task
-from agentcom.sidecar.service import SPARE_READ, beat_interval_s
+from agentcom.sidecar.service import SPARE_READ, _beat_interval_s
 from tests.sidecar.harness import POLICY, assign, command, python, results, stop, until, working
 
 pytestmark = pytest.mark.process
@@ -43,7 +44,6 @@ async def test_a_task_is_done_and_reported_and_its_order_settled_in_one_step(ser
         assert (await sidecar.desk.left(), await sidecar.desk.pending()) == (0, [])
         assert report.outcome == Outcome("completed", summary="did this")
         assert (report.agent, report.incarnation, report.task) == ("oak", sidecar.incarnation, order.task)
-        assert 0 < report.started_at <= report.ended_at
         assert await sidecar.desk.accepted(order.token) == []
 
 
@@ -71,12 +71,12 @@ async def test_a_silent_command_is_not_reported_accepted(server: EmbeddedServer,
 async def test_its_card_says_how_often_it_beats(server: EmbeddedServer, pool, tmp_path):
     policy = structs.replace(POLICY, beat_offset_s=10.0)
     async with working(server.url, pool, tmp_path, python(at_once), policy=policy) as sidecar:
-        assert (await sidecar.desk.hello()).card.beat_s == beat_interval_s("oak", policy)
+        assert (await sidecar.desk.hello()).card.beat_s == _beat_interval_s("oak", policy)
 
 
 def test_agents_beat_at_different_moments():
     policy = Policy(beat_s=30, beat_offset_s=10)
-    intervals = {beat_interval_s(f"agent-{number}", policy) for number in range(100)}
+    intervals = {_beat_interval_s(f"agent-{number}", policy) for number in range(100)}
     assert len(intervals) > 80
     assert all(30 <= interval < 40 for interval in intervals)
 
@@ -369,3 +369,27 @@ async def test_an_idle_sidecar_costs_next_to_nothing(own_server: EmbeddedServer,
         await anyio.sleep(2.5)
         assert time.process_time() - cpu_before < 0.1
         assert await commands() - before - 1 < 2 * 2.5
+
+
+@pytest.mark.pitfall_3
+async def test_a_sidecar_that_is_superseded_stops_and_says_so(server: EmbeddedServer, pool, tmp_path):
+    async def be_superseded() -> None:
+        async with working(server.url, pool, tmp_path, python(at_once)) as sidecar:
+            await sidecar.desk.order(assign("sc-9999999999999-1-ffff"))
+            with anyio.fail_after(5):
+                await sidecar.ended.wait()
+
+    with pytest.raises(ConfigurationError, match="newer sidecar"):
+        await be_superseded()
+
+
+@pytest.mark.pitfall_1
+async def test_what_a_start_with_another_folder_held_may_have_begun_so_it_is_lost(
+    server: EmbeddedServer, pool, tmp_path
+):
+    runner = command(tmp_path / "b", "sh", "-c", "cat")
+    async with working(server.url, pool, tmp_path / "a", python(for_ever)) as first:
+        order = await first.order()
+        await until(first.desk.pending)
+        async with working(server.url, pool, tmp_path / "b", runner) as second:
+            assert (await second.desk.outcome(order)).outcome.result == "lost"

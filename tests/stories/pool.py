@@ -253,9 +253,7 @@ class FakePool:
     def accept(self, task: str, token: str | None = None, agent: str | None = None) -> None:
         """The agent shows life on a task's latest attempt, or the given one."""
         attempt = self.task(task).attempts[-1]
-        report = Accepted(
-            agent=agent or attempt.agent, incarnation="", task=task, token=token or attempt.token, at=self.now
-        )
+        report = Accepted(agent=agent or attempt.agent, incarnation="", task=task, token=token or attempt.token)
         self.put("reports", encode(report))
 
     def finish(

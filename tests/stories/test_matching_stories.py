@@ -144,7 +144,7 @@ def test_the_workspace_that_has_the_work_is_preferred_when_the_agent_was_not_to_
     pool.agent("elm")
     task = pool.submit()
     first = pool.where(task)
-    pool.finish(task, "failed", "exit_code")
+    pool.finish(task, "failed", "timeout")
     assert pool.where(task) == first
 
 
@@ -171,7 +171,7 @@ def test_an_agent_whose_attempts_fail_is_tried_last(pool):
     pool.agent("elm")
     bad = pool.submit()
     assert pool.where(bad) == "ash"
-    pool.finish(bad, "failed", "invalid_task")
+    pool.finish(bad, "failed", "refused")
     good = pool.submit()
     pool.finish(good)
     assert [pool.where(good), pool.where(pool.submit())] == ["elm", "elm"]

@@ -20,7 +20,7 @@ POLICY = Policy(
     max_keys=3,
 )
 RESULTS = ["completed", "failed", "canceled", "lost", "handed_back"]
-REASONS = ["", "exit_code", "wake_failed", "handed_back", "invalid_task", "lost", "canceled"]
+REASONS = ["", "exit_code", "wake_failed", "handed_back", "refused", "lost", "canceled"]
 
 
 class Pool(FakePool):

@@ -51,15 +51,6 @@ async def test_agents_and_their_beats_that_can_be_read_are_shown(pool: Pool, cli
     assert await client.beats([]) == {}
 
 
-async def test_the_pending_list_is_shown_of_every_agent_that_has_one(pool: Pool, client: ClientStore) -> None:
-    await pool.sidecar().open()
-    (order,) = await pool.order()
-    await pool.sidecar().read(1, 0)
-    await pool.redis.set(pool.names.orders("fir"), "put here by hand")
-    (row,) = await client.pending(["elm", "fir", "oak"], 10)
-    assert (row.agent, row.entry, row.consumer, row.deliveries) == ("oak", order, "sc-1", 1)
-
-
 async def test_the_pool_at_a_glance(pool: Pool, client: ClientStore) -> None:
     empty = await client.head()
     assert (empty.leader, empty.epoch, empty.seq, empty.open) == ("", 0, 0, 0)
