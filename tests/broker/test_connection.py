@@ -264,6 +264,8 @@ async def test_full_memory_refuses_new_work_and_lets_what_is_open_be_finished(
     try:
         with pytest.raises(exceptions.OutOfMemoryError):
             await admin.xadd(Keys("p").inbox, {"m": "a request"})
+        await sidecar.open()
+        assert await store.take_undelivered("elm", 1) == [], "a sweep goes on: it is what frees memory in the end"
         assert [entry.id for entry in await sidecar.read(1, 1)] == [order]
         await sidecar.beat(Beat(agent="oak", incarnation="sc-1", count=1, at=1, state="working"), 30.0)
         assert await sidecar.renew([order]) == []
@@ -277,6 +279,22 @@ async def test_full_memory_refuses_new_work_and_lets_what_is_open_be_finished(
     finally:
         await admin.config_set("maxmemory", 0)
         await connections.close()
+
+
+@pytest.mark.process
+async def test_a_service_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path, candidates(os.environ)[0])
+    async with anyio.create_task_group() as group:
+
+        async def late() -> None:
+            await anyio.sleep(0.5)
+            await anyio.to_thread.run_sync(server.start)
+
+        group.start_soon(late)
+        with anyio.fail_after(20):
+            async with connected(server.url, wait=True) as connections:
+                assert await connections.commands.ping()
+    server.stop()
 
 
 @pytest.mark.process
