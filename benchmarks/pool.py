@@ -174,6 +174,7 @@ async def load() -> None:
     """How fast a new leader loads open tasks, against a bare loop that reads and decodes the same records."""
     from agentcom.broker.scheduler_store import SchedulerStore
     from agentcom.scheduler.core import Core
+    from agentcom.scheduler.service import no_collection
     from agentcom.settings import Policy
 
     with server() as redis:
@@ -190,8 +191,9 @@ async def load() -> None:
         core = Core(policy, lambda: "")
         started = time.perf_counter()
         core.load_agents([], 0)
-        async for records, _ in store.open_records():
-            core.load_tasks(records.values(), 0)
+        with no_collection():
+            async for records, _ in store.open_records():
+                core.load_tasks(records.values(), 0)
         ours_s = time.perf_counter() - started
         await connections.close()
     rows = [

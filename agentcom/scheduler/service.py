@@ -6,11 +6,13 @@ to the beginning, where everything is loaded again.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import anyio
 
@@ -156,10 +158,11 @@ class SchedulerService:
         core = Core(self._policy, lambda: secrets.token_hex(8))
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
-        async for records, missing in self._store.open_records():
-            unfit = [task for task, record in records.items() if not _load_task(core, record, started)]
-            core.drop_unreadable([*missing, *unfit], started)
-            await self._still_leads(duties)
+        with no_collection():
+            async for records, missing in self._store.open_records():
+                unfit = [task for task, record in records.items() if not _load_task(core, record, started)]
+                core.drop_unreadable([*missing, *unfit], started)
+                await self._still_leads(duties)
         self._beats = {beat.agent: _mark(beat) for beat in await self._store.beats(list(core.agents))}
         now = self._clock()
         detail = f"{self._owner} leads with epoch {fence.epoch}, {core.open_tasks} open tasks"
@@ -292,6 +295,18 @@ class SchedulerService:
             await self._store.resign(self._owner)
         except Exception as error:
             log.debug("could not resign: %s", error)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """While a pool is loaded, nothing of it becomes garbage, and to look for some takes as long as to load it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Duties:

@@ -15,6 +15,9 @@ CONTEXT_SHARE = 0.8
 """A task's context may fill this share of an agent's window: the agent needs the rest for its own work."""
 
 
+LEVEL_OF = {priority: level for level, priority in enumerate(PRIORITIES)}
+
+
 class Demand(Struct, frozen=True, weakref=True, eq=False):
     """What a task asks of an agent. Equal demands are one object, so that a million waiting tasks share it."""
 
@@ -81,7 +84,7 @@ def make_work(record: CarriedRecord, spec: TaskSpec, demand: Demand, max_attempt
         id=spec.id,
         record=record,
         demand=demand,
-        priority=PRIORITIES.index(spec.priority),
+        priority=LEVEL_OF[spec.priority],
         max_attempts=spec.max_attempts or max_attempts,
         timeout_s=spec.timeout_s or timeout_s,
         key=spec.key,
@@ -89,8 +92,13 @@ def make_work(record: CarriedRecord, spec: TaskSpec, demand: Demand, max_attempt
     )
 
 
+NOBODY: frozenset[str] = frozenset()
+
+
 def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
     """Agents that failed it in a way that is more likely theirs than the work's; sending it back forgives them."""
+    if not record.attempts:
+        return NOBODY
     counted = [attempt for attempt in record.attempts if attempt.counted]
     since = record.generation - record.handbacks - record.granted
     return frozenset(
