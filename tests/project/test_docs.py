@@ -1,5 +1,6 @@
 """Docs hold no promise that the code does not keep."""
 
+import re
 from pathlib import Path
 
 from agentcom.broker.keys import Keys
@@ -25,3 +26,9 @@ def test_every_key_has_a_row_with_its_owner_and_bound() -> None:
         ("refused", "ENTRY"),
     ):
         assert f"| `{kind}:{argument}` |" in ARCHITECTURE
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
