@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from msgspec import MsgspecError, Struct
 from redis.asyncio import Redis
 
+from agentcom.broker import scripts
 from agentcom.broker.keys import BODY, ORDERS_GROUP
-from agentcom.broker.scripts import ENSURE_GROUP
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def entries_of(reply: Any) -> dict[str, list[Entry]]:
 
 async def ensure_group(redis: Redis, stream: str) -> None:
     """Make the group of an orders stream. It begins at the start of the stream: what came before it is not lost."""
-    await ENSURE_GROUP(redis, [stream], [ORDERS_GROUP])
+    await scripts.ENSURE_GROUP(redis, [stream], [ORDERS_GROUP])
 
 
 def text(value: bytes | str) -> str:

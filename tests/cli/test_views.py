@@ -229,7 +229,7 @@ def test_a_beat_of_an_earlier_sidecar_tells_nothing_of_this_one() -> None:
     assert pool_view.activity_of(OAK, old["oak"]) == "unknown"
 
 
-def test_scripts_are_told_how_many_batches_of_reports_an_agent_has_not_sent_yet() -> None:
+def test_scripts_are_told_how_many_reports_an_agent_has_not_sent_yet() -> None:
     behind = Beat(agent="oak", incarnation="sc-1", count=4, at=AT, state="idle", unsent=3)
     assert pool_view.agent_document(OAK, behind)["unsent"] == 3
     assert pool_view.agent_document(ELM, None)["unsent"] == 0
