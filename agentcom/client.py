@@ -80,7 +80,7 @@ class TaskHandle:
         """End it, also while it runs. See `Client.cancel`.
 
         Raises:
-            Refused: it has ended already.
+            Refused: it has completed, failed or been refused already. To cancel a canceled task is no error.
         """
         return await self._client.cancel(self.id, why)
 
