@@ -117,7 +117,7 @@ def _telling(url: str) -> Iterator[None]:
 
 def _told(error: Exception, url: str) -> BaseException:
     first = telling(error) if isinstance(error, ExceptionGroup) else error
-    if isinstance(first, MsgspecError):
+    if isinstance(first, MsgspecError | UnicodeError):
         return AgentComError(
             f"something kept in this pool cannot be read: {first}", "A newer AgentCom may have written it: upgrade"
         )
