@@ -7,7 +7,8 @@ names a task, `find` takes all of these, in upper or lower case:
     01934a7e-6f10-7c3a-9b54-0e6d7c9f21c4    the id
     01934a7e6f107c3a9b540e6d7c9f21c4        the id without hyphens
     01934a7e-6f                             how it starts, 4 digits or more
-    tk-9f21c4, 9f21c4                       how it ends, 4 digits or more
+    tk-9f21c4, 9f21c4, tk-9f21, 9f21        the short form, 4 digits of its beginning or more
+    21c4, 6d7c9f21c4                        how it ends, 4 digits or more
 
 Nothing here reads a clock or a random source: the caller passes them in (`os.urandom` is a fitting source).
 """

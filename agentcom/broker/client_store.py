@@ -47,6 +47,25 @@ class PoolHead(Struct, frozen=True):
     dead: int
 
 
+HEAD_REPLIES = 6
+
+
+def ask_for_head(pipeline: Any, names: Keys) -> None:
+    """Queue the `HEAD_REPLIES` commands whose replies `head_of` reads."""
+    pipeline.get(names.leader)
+    pipeline.hmget(names.head, ["epoch", "seq"])
+    pipeline.xlen(names.inbox)
+    pipeline.xlen(names.reports)
+    pipeline.zcard(names.open)
+    pipeline.xlen(names.dead)
+
+
+def head_of(replies: Sequence[Any]) -> PoolHead:
+    """The pool at a glance, of the replies to `ask_for_head`."""
+    leader, (epoch, seq), inbox, reports, open_, dead = replies
+    return PoolHead(text(leader or b""), int(epoch or 0), int(seq or 0), inbox, reports, open_, dead)
+
+
 class ClientStore:
     """Requests in, everything else out."""
 
@@ -116,16 +135,9 @@ class ClientStore:
 
     async def head(self) -> PoolHead:
         """The pool at a glance."""
-        names = self._names
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(names.leader)
-        pipeline.hmget(names.head, ["epoch", "seq"])
-        pipeline.xlen(names.inbox)
-        pipeline.xlen(names.reports)
-        pipeline.zcard(names.open)
-        pipeline.xlen(names.dead)
-        leader, (epoch, seq), inbox, reports, open_, dead = await pipeline.execute()
-        return PoolHead(text(leader or b""), int(epoch or 0), int(seq or 0), inbox, reports, open_, dead)
+        ask_for_head(pipeline, self._names)
+        return head_of(await pipeline.execute())
 
     async def dead(self, limit: int) -> list[DeadLetter]:
         """Dead letters, the newest first."""

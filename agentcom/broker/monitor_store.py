@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agentcom.broker.client_store import PoolHead
+from agentcom.broker.client_store import HEAD_REPLIES, PoolHead, ask_for_head, head_of
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, Keys
 from agentcom.broker.streams import readable, text
@@ -65,19 +65,15 @@ class MonitorStore:
         """The first trip, with at most so many ids of open tasks and entries of the journal."""
         names = self._names
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(names.leader)
-        pipeline.hmget(names.head, ["epoch", "seq"])
-        for stream in (names.inbox, names.reports, names.dead):
-            pipeline.xlen(stream)
-        pipeline.zcard(names.open)
+        ask_for_head(pipeline, names)
         pipeline.zrange(names.open, 0, tasks - 1)
         pipeline.hgetall(names.agents)
         pipeline.xrevrange(names.journal, count=entries)
-        leader, (epoch, seq), inbox, reports, dead, open_, ids, agents, journal = await pipeline.execute()
-        head = PoolHead(text(leader or b""), int(epoch or 0), int(seq or 0), inbox, reports, open_, dead)
+        replies: list[Any] = await pipeline.execute()
+        ids, agents, journal = replies[HEAD_REPLIES:]
         parts = readable(decode_lines, (fields.get(LINES, b"[]") for _, fields in reversed(journal)))
         return Overview(
-            head,
+            head_of(replies[:HEAD_REPLIES]),
             [text(id_) for id_ in ids],
             sorted(readable(decode_agent, agents.values()), key=lambda agent: agent.name),
             [line for part in parts for line in part],

@@ -55,13 +55,18 @@ def default_data_dir(environ: Mapping[str, str], pool: str) -> Path:
 def write(data_dir: Path, runtime: Runtime) -> None:
     """Put the file in place in one step, readable by its owner only."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(dir=data_dir, prefix=f".{_NAME}.")
+    replace_json(data_dir / _NAME, runtime)
+
+
+def replace_json(path: Path, value: object) -> None:
+    """Put a value into a file for people and programs to read, in one step; readable by its owner only."""
+    fd, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(runtime)) + b"\n")
-        Path(name).replace(data_dir / _NAME)
+            file.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+        Path(fresh).replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        Path(fresh).unlink(missing_ok=True)
         raise
 
 

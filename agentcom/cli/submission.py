@@ -18,6 +18,7 @@ from agentcom.errors import UsageError
 from agentcom.ids import is_id, short
 from agentcom.model.codec import decode_spec
 from agentcom.model.task import PRIORITIES, TaskSpec
+from agentcom.scheduler.admission import language_problem
 from agentcom.wording import one_line, parse_duration
 
 STDIN_MAX_BYTES = 64 << 20
@@ -123,12 +124,7 @@ def _problem_of_line(spec: TaskSpec) -> str:
         return "text is empty"
     if spec.id and not is_id(spec.id):
         return f"id {one_line(spec.id, 60)!r} is not a UUIDv7"
-    for field, written, read in (("requires", spec.requires, parse), ("prefer", spec.prefer, parse_preferences)):
-        try:
-            read(written)
-        except InvalidRequirement as error:
-            return f"{field}: {error}"
-    return ""
+    return language_problem(spec)
 
 
 async def with_full_ids(client: Client, specs: Sequence[TaskSpec]) -> list[TaskSpec]:

@@ -24,7 +24,7 @@ MAX_TOKENS = 100_000_000
 
 def problem_of(spec: TaskSpec, policy: Policy) -> str:
     """Why this spec cannot be taken on, in one line; empty if it can."""
-    return _text_problem(spec, policy) or _number_problem(spec) or _language_problem(spec)
+    return _text_problem(spec, policy) or _number_problem(spec) or language_problem(spec)
 
 
 def _text_problem(spec: TaskSpec, policy: Policy) -> str:
@@ -62,7 +62,8 @@ def _number_problem(spec: TaskSpec) -> str:
     return ""
 
 
-def _language_problem(spec: TaskSpec) -> str:
+def language_problem(spec: TaskSpec) -> str:
+    """What is wrong with its `requires` or `prefer`, in one line; empty if nothing is."""
     for name, text, read in (("requires", spec.requires, parse), ("prefer", spec.prefer, parse_preferences)):
         try:
             read(text)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from agentcom.broker.runtime import replace_json
 from agentcom.errors import ConfigurationError, ServerUnavailable
 from agentcom.processes import ProcessIdentity
 
@@ -67,14 +67,7 @@ def write_children(data_dir: Path, children: Mapping[str, ProcessIdentity]) -> N
     if not children:
         (data_dir / _CHILDREN).unlink(missing_ok=True)
         return
-    handle, fresh = tempfile.mkstemp(dir=data_dir, prefix=f".{_CHILDREN}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(children)) + b"\n")
-        Path(fresh).replace(data_dir / _CHILDREN)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise
+    replace_json(data_dir / _CHILDREN, children)
 
 
 def read_children(data_dir: Path) -> dict[str, ProcessIdentity]:
