@@ -8,38 +8,38 @@ from __future__ import annotations
 
 import logging
 import random
-import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
 
-from agentcom.broker.packing import PACKING
-from agentcom.errors import ConfigurationError, CredentialsRefused, ServerUnavailable
+from agentcom.broker.fitness import check_server
+from agentcom.broker.primary import (
+    Finder,
+    FollowingTcp,
+    FollowingTls,
+    Route,
+    Sentinels,
+    Several,
+    WatchfulTcp,
+    WatchfulTls,
+    WatchfulUnix,
+)
+from agentcom.broker.trouble import AWAY, TROUBLE, explained, is_away, is_refusal, named, stop_if_refused
+from agentcom.errors import ConfigurationError, ServerUnavailable
+from agentcom.settings.addresses import Address, read_address
 from agentcom.settings.rendering import mask_url
+
+__all__ = [
+    "AWAY", "BLOCK_MAX_S", "COMMAND_TIMEOUT_S", "RECONNECT_CAP_S", "TROUBLE", "Connections", "backoff_s",
+    "check_server", "connected", "explained", "is_away", "is_refusal", "named", "stop_if_refused", "until_back",
+]  # fmt: skip
 
 log = logging.getLogger("agentcom.broker")
 
@@ -49,29 +49,9 @@ BLOCK_MAX_S = 5.0
 
 MAX_CONNECTIONS = 8
 RECONNECT_CAP_S = 10.0
-MINIMUM_REDIS = (7, 0)
-MINIMUM_VALKEY = (8, 0)
 
-AWAY = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    ReadOnlyError,
-    OutOfMemoryError,
-    ClusterDownError,
-    TryAgainError,
-    OSError,
-)
-"""What means that Redis is away for the moment, and will be back. Refused credentials are among them: see `is_away`."""
-
-AWAY_CODES = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE", "UNBLOCKED")
-"""Answers of the same meaning for which redis-py has no exception: a full disk, a long script, a change of roles."""
-
-REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
-"""How an ACL rule shows that forbids what a script does."""
-
-TROUBLE = (RedisError, OSError)
-"""Everything that Redis, or the way to it, may answer instead of doing what was asked."""
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""So that the network's middle men do not forget an idle connection, in seconds; a dead one ends after 30 s."""
 
 T = TypeVar("T")
 
@@ -80,18 +60,26 @@ class Connections:
     """The two clients of one program. `commands` for everything that answers at once, `blocking` for blocking reads.
 
     Commands share one connection: a pool's checks before each command cost more than the command. Blocking reads do so
-    where only one of them waits at a time.
+    where only one of them waits at a time. Both are on the same server: where the URL names several, or sentinels, both
+    follow the primary.
 
     Args:
-        url: of the server.
+        url: of the server, or servers, or sentinels.
         one_reader: the program never waits in two blocking reads at once.
         repeats: how often a command is sent again after a lost connection; only where every command may be.
+
+    Raises:
+        ConfigurationError: the URL cannot be one of a server.
     """
 
     def __init__(self, url: str, *, one_reader: bool = False, repeats: int = 0) -> None:
         self.url = url
-        self.commands = _client(url, COMMAND_TIMEOUT_S, single=True, repeats=repeats)
-        self.blocking = _client(url, BLOCK_MAX_S + COMMAND_TIMEOUT_S, single=one_reader, repeats=0)
+        address = read_address(url)
+        if isinstance(address, str):
+            raise ConfigurationError(f"{mask_url(url)} is not a Redis URL: expected {address}")
+        options = _options(address)
+        self.commands = _client(options, COMMAND_TIMEOUT_S, single=True, repeats=repeats)
+        self.blocking = _client(options, BLOCK_MAX_S + COMMAND_TIMEOUT_S, single=one_reader, repeats=0)
 
     async def close(self) -> None:
         """Close both clients."""
@@ -108,7 +96,7 @@ async def connected(url: str, *, wait: bool = False) -> AsyncIterator[Connection
         wait: a server that is away is waited for, as it would be later on.
 
     Raises:
-        ServerUnavailable: it cannot be reached.
+        ServerUnavailable: it cannot be reached, or is a replica.
         CredentialsRefused: it refuses the user or password.
         ConfigurationError: it is too old, or may evict what it promised to keep.
     """
@@ -136,83 +124,6 @@ async def _check(redis: Redis, url: str, *, wait: bool) -> None:
             return
 
 
-async def check_server(redis: Redis, url: str) -> str:
-    """Refuse a server that work should not be trusted to. Returns its product and version.
-
-    Raises:
-        ServerUnavailable, CredentialsRefused, ConfigurationError: as `connected` does.
-    """
-    try:
-        server = await redis.info("server")
-        memory = await redis.info("memory")
-        persistence = await redis.info("persistence")
-    except Exception as error:
-        raise named(error, url) from error
-    product = "valkey" if "valkey_version" in server else "redis"
-    version = str(server.get(f"{product}_version", "0"))
-    minimum = MINIMUM_VALKEY if product == "valkey" else MINIMUM_REDIS
-    if _major_minor(version) < minimum:
-        wanted = ".".join(map(str, minimum))
-        raise ConfigurationError(f"{product} {version} at {mask_url(url)} is too old", f"Use {wanted} or newer")
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        problem = f"{product} at {mask_url(url)} has maxmemory-policy {policy}, so it may drop accepted work"
-        raise ConfigurationError(problem, "Set maxmemory-policy noeviction, as redis.conf of AgentCom does")
-    if not persistence.get("aof_enabled"):
-        log.warning("%s at %s has no append-only file: restarted, it forgets accepted work", product, mask_url(url))
-    return f"{product} {version}"
-
-
-def named(error: Exception, url: str) -> Exception:
-    """The same error, as one that says what to do; errors that are not Redis's are returned as they are."""
-    where = mask_url(url)
-    if is_refusal(error):
-        return _credentials_refused(error, f"Redis at {where}")
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-        return ServerUnavailable(
-            f"cannot reach Redis at {where}: {str(error).rstrip('.') or type(error).__name__}",
-            "Start it, or name another with --redis or AGENTCOM_REDIS",
-        )
-    if isinstance(error, RedisError):
-        return ServerUnavailable(f"Redis at {where} answered: {error}", "See the server's log")
-    return error
-
-
-def is_away(error: Exception) -> bool:
-    """Whether Redis cannot serve for the moment, and will again without anything being changed here."""
-    if is_refusal(error):
-        return False
-    return isinstance(error, AWAY) or (isinstance(error, ResponseError) and str(error).startswith(AWAY_CODES))
-
-
-def is_refusal(error: BaseException | None) -> bool:
-    """Whether Redis refuses this user: the password, or by an ACL rule a command or key that is needed.
-
-    What is refused while connecting, redis-py wraps in an ordinary ConnectionError.
-    """
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-        return True
-    if isinstance(error, ResponseError):
-        return str(error).startswith(REFUSED_IN_SCRIPT)
-    return isinstance(error, RedisConnectionError) and is_refusal(error.__cause__)
-
-
-def stop_if_refused(error: Exception) -> None:
-    """End what retrying cannot mend.
-
-    Raises:
-        CredentialsRefused: the error says that Redis refuses this user.
-    """
-    if is_refusal(error):
-        raise _credentials_refused(error, "Redis") from error
-
-
-def _credentials_refused(error: Exception, who: str) -> CredentialsRefused:
-    return CredentialsRefused(
-        f"{who} refused: {str(error).rstrip('.')}", "Check user and password in the URL, and the user's ACL rules"
-    )
-
-
 async def until_back(action: Callable[[], Awaitable[T]], on_away: Callable[[Exception], None]) -> T:
     """Repeat an action that is safe to repeat until Redis answers, waiting with full jitter in between.
 
@@ -237,24 +148,72 @@ def backoff_s(attempt: int) -> float:
     return random.uniform(0.05, min(RECONNECT_CAP_S, 0.2 * 2 ** min(attempt, 10)))  # noqa: S311 - no secret
 
 
-def _client(url: str, timeout_s: float, *, single: bool, repeats: int) -> Redis:
-    try:
-        options: dict[str, Any] = dict(parse_url(url))
-        pool = BlockingConnectionPool(
-            **options | {"connection_class": PACKING[options.get("connection_class", Connection)]},
-            max_connections=MAX_CONNECTIONS,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=COMMAND_TIMEOUT_S,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), repeats),
-            health_check_interval=0,
-            protocol=2,
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"{mask_url(url)} is not a Redis URL: {error}") from error
+def _client(options: dict[str, Any], timeout_s: float, *, single: bool, repeats: int) -> Redis:
+    pool = BlockingConnectionPool(
+        **options,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        retry=_Retry(ExponentialBackoff(cap=0.5, base=0.05), repeats),
+        health_check_interval=0,
+        protocol=2,
+    )
     return Redis(connection_pool=pool, single_connection_client=single)
 
 
-def _major_minor(version: str) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+def _options(address: Address) -> dict[str, Any]:
+    """What the connections of both clients are made with. They share the route: where one finds the primary, the other
+    goes."""
+    tls = _tls_options(address)
+    options: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username or None,
+        "password": address.password or None,
+        "client_name": address.client_name or None,
+    }
+    if address.path:
+        return {**options, "connection_class": WatchfulUnix, "route": Route(), "path": address.path}
+    keepalive = {getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)}
+    options |= {"socket_keepalive": True, "socket_keepalive_options": keepalive, **tls}
+    if address.service or len(address.places) > 1:
+        route: Finder = Sentinels(address, tls) if address.service else Several(address.places)
+        return {**options, "connection_class": FollowingTls if address.tls else FollowingTcp, "route": route}
+    ((host, port),) = address.places
+    kind = WatchfulTls if address.tls else WatchfulTcp
+    return {**options, "connection_class": kind, "route": Route(), "host": host, "port": port}
+
+
+def _tls_options(address: Address) -> dict[str, Any]:
+    options: dict[str, Any] = dict(address.tls_options)
+    for name in ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"):
+        if name in options and not Path(options[name]).exists():
+            raise ConfigurationError(f"{options[name]} does not exist", f"It is named by {name} in the URL of Redis")
+    if "ssl_check_hostname" in options:
+        options["ssl_check_hostname"] = options["ssl_check_hostname"] == "true"
+    return options
+
+
+class _Final(Exception):
+    """Carries an error past redis-py's own repetitions."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _Retry(Retry):
+    """Never repeats what was refused: to redis-py refused credentials are a lost connection."""
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[T]], *arguments: Any, **options: Any) -> T:
+        async def once() -> T:
+            try:
+                return await do()
+            except TROUBLE as error:
+                if is_refusal(error):
+                    raise _Final(error) from None
+                raise
+
+        try:
+            return await super().call_with_retry(once, *arguments, **options)
+        except _Final as final:
+            raise final.error from final.error.__cause__

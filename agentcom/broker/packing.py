@@ -34,11 +34,3 @@ class PackingSSLConnection(_Packing, SSLConnection):
 
 class PackingUnixConnection(_Packing, UnixDomainSocketConnection):
     """Over a unix socket."""
-
-
-PACKING: dict[type[AbstractConnection], type[AbstractConnection]] = {
-    Connection: PackingConnection,
-    SSLConnection: PackingSSLConnection,
-    UnixDomainSocketConnection: PackingUnixConnection,
-}
-"""The class to take in the place of redis-py's own."""

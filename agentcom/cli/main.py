@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agentcom.cli import pool, services, submit, tasks, up
+from agentcom.cli import alert, check, fsck, pool, service, services, submit, tasks, up
 from agentcom.cli.context import EXIT_FAILED, EXIT_USAGE, Context, telling
 from agentcom.errors import EXIT_INTERRUPTED, AgentComError
 from agentcom.version import VERSION
@@ -51,7 +51,13 @@ def common(
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings file.", show_default="agentcom.toml")
     ] = None,
-    redis: Annotated[str | None, typer.Option("--redis", help="URL of Redis: redis://, rediss:// or unix://.")] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            "--redis",
+            help="URL of Redis: redis://HOST[,HOST…], rediss://, unix:// or sentinel://HOST[,HOST…]/SERVICE.",
+        ),
+    ] = None,
     pool_name: Annotated[str | None, typer.Option("--pool", help="Name of the pool.", show_default="default")] = None,
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="This machine's folder for the pool.")] = None,
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
@@ -60,7 +66,7 @@ def common(
     ctx.obj = Context(config, {"redis": redis, "pool": pool_name, "data_dir": data_dir})
 
 
-for module in (services, up, submit, tasks, pool):
+for module in (services, up, service, submit, tasks, pool, check, alert, fsck):
     module.register(app)
 
 

@@ -6,11 +6,11 @@ Every check answers what was expected, in words that follow "expected", or None 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
-from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta
 
 from agentcom.capability import valid_attributes
+from agentcom.settings.addresses import read_address
 from agentcom.settings.command import PLACEHOLDERS, unknown_placeholders
 from agentcom.settings.rendering import escaped, number, shortened
 from agentcom.settings.schema import AgentSettings, Policy
@@ -24,6 +24,7 @@ PROCESS_VARIABLES = (
     "AGENTCOM_ATTEMPT",
 )
 
+_APPRISE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\x00-\x20\x7f][^\x00-\x1f\x7f]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -38,56 +39,43 @@ def rule(name: str, annotation: object) -> str:
     return f"{whole if base is int else kind} from {meta.ge:_} to {meta.le:_}"
 
 
-def field_problem(name: str, value: object) -> str | None:
-    """What was expected of the setting `name` instead of `value`, which already has the right type."""
-    check = _FIELD_CHECKS.get(name)
+def field_problem(section: str, name: str, value: object) -> str | None:
+    """What was expected of the setting `name` of `section` instead of `value`, which already has the right type."""
+    check = _FIELD_CHECKS.get(f"{section}.{name}") or _FIELD_CHECKS.get(name)
     return check(value) if check else None
 
 
 def _redis_problem(url: str) -> str | None:
-    if not url:
-        return None
-    if not url.isprintable() or " " in url:
-        return "a URL without spaces or control characters"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return "a URL such as redis://HOST:6379/0, with reserved characters of a password as %XX"
-    if parts.scheme == "unix":
-        return _unix_problem(parts)
-    if parts.scheme not in {"redis", "rediss"} or not url[len(parts.scheme) :].startswith("://"):
-        return "one URL that starts with redis://, rediss:// or unix://"
-    return _tcp_problem(parts)
+    address = read_address(url) if url else None
+    return address if isinstance(address, str) else None
 
 
-def _unix_problem(parts: SplitResult) -> str | None:
-    if parts.netloc.rpartition("@")[2] or len(parts.path) < 2:
-        return "the full path of a socket, as in unix:///run/redis.sock"
-    return None
-
-
-def _tcp_problem(parts: SplitResult) -> str | None:
-    if "," in parts.netloc.rpartition("@")[2]:
-        return "a single address, as in redis://HOST:6379/0"
-    if not parts.hostname or parts.port == 0:
-        return "a host and a port, as in redis://HOST:6379/0"
-    if parts.fragment or not re.fullmatch(r"/?[0-9]{0,5}", parts.path):
-        return "a database number after the host, as in redis://HOST:6379/0"
-    return None
+def _argv_problem(argv: tuple[str, ...]) -> str | None:
+    if argv and not argv[0]:
+        return "the name of a program first"
+    return "texts without a NUL character" if any("\0" in part for part in argv) else None
 
 
 def _command_problem(command: tuple[str, ...]) -> str | None:
-    if command and not command[0]:
-        return "the name of a program first"
-    if any("\0" in part for part in command):
-        return "texts without a NUL character"
+    problem = _argv_problem(command)
+    if problem:
+        return problem
     unknown = unknown_placeholders(command)
     if unknown:
         known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         name = shortened(escaped(unknown[0]))
         return f"only the placeholders {known} ({{{{{name}}}}} is a literal {{{name}}})"
     return None
+
+
+def _repo_problem(repo: str) -> str | None:
+    return "a URL or path without a NUL character" if "\0" in repo else None
+
+
+def _urls_problem(urls: tuple[str, ...]) -> str | None:
+    wrong = next((number for number, url in enumerate(urls, 1) if not _APPRISE_URL.fullmatch(url)), None)
+    # Only its place is told, for a URL is nearly all secret.
+    return f"an array of Apprise URLs, such as ntfy://topic, but number {wrong} is none" if wrong else None
 
 
 def _attributes_problem(attributes: Mapping[str, object]) -> str | None:
@@ -113,6 +101,10 @@ def _variables_problem(names: tuple[str, ...]) -> str | None:
 _FIELD_CHECKS: dict[str, Callable[[Any], str | None]] = {
     "redis": _redis_problem,
     "command": _command_problem,
+    "self_test": _argv_problem,
+    "repo": _repo_problem,
+    "alerts.command": _argv_problem,
+    "urls": _urls_problem,
     "skills": _attributes_problem,
     "attributes": _attributes_problem,
     "env": _env_problem,

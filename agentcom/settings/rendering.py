@@ -9,14 +9,16 @@ import msgspec
 from agentcom.settings.schema import Loaded, Settings
 
 _USER_INFO = re.compile(r"://([^/?#\s]*)@")
-_PASSWORD_OPTION = re.compile(r"([?&]password=)[^&#\s]*", re.IGNORECASE)
+_PASSWORD_OPTION = re.compile(r"([?&](?:sentinel_|ssl_)?password=)[^&#\s]*", re.IGNORECASE)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def describe(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Key, value and source of every setting.
 
-    Values are in TOML's notation. Passwords in URLs and the values of agents' variables read `***`.
+    Values are in TOML's notation. Passwords in URLs and the values of agents' variables read `***`, and of the
+    receivers of alerts only the schemes are shown.
     """
     return [
         (key, toml_value(_without_secrets(key, value)), escaped(loaded.sources[key]))
@@ -33,12 +35,22 @@ def entries(settings: Settings) -> Iterator[tuple[str, object]]:
     for agent, agent_settings in settings.agents.items():
         for name, value in msgspec.structs.asdict(agent_settings).items():
             yield f"agents.{agent}.{name}", value
+    for name, value in msgspec.structs.asdict(settings.alerts).items():
+        yield f"alerts.{name}", value
 
 
 def _without_secrets(key: str, value: object) -> object:
     if key.startswith("agents.") and key.endswith(".env") and isinstance(value, Mapping):
         return dict.fromkeys(value, "***")
+    if key == "alerts.urls" and isinstance(value, tuple):
+        return tuple(scheme_only(url) for url in value)
     return value
+
+
+def scheme_only(url: str) -> str:
+    """What may be shown of the URL of a receiver of alerts, nearly all of which is secret: `ntfys://…`."""
+    scheme = _SCHEME.match(url)
+    return f"{scheme[0]}…" if scheme else "…"
 
 
 def mask_url(text: str) -> str:

@@ -18,6 +18,7 @@ from agentcom.broker.connection import (
     backoff_s,
     check_server,
     connected,
+    explained,
     is_away,
     is_refusal,
     named,
@@ -28,6 +29,7 @@ from agentcom.broker.embedded import EmbeddedServer, candidates
 from agentcom.broker.keys import Keys
 from agentcom.broker.scheduler_store import SchedulerStore
 from agentcom.broker.sidecar_store import SidecarStore
+from agentcom.broker.trouble import MEANINGS
 from agentcom.errors import ConfigurationError, CredentialsRefused, ServerUnavailable
 from agentcom.model.commit import Commit
 from agentcom.model.messages import Beat
@@ -132,6 +134,21 @@ def test_errors_are_named_without_the_password_and_foreign_ones_left_alone() -> 
         assert "someone:***@somewhere" in str(named(error, URL))
     foreign = ValueError("not Redis's")
     assert named(foreign, URL) is foreign
+
+
+@pytest.mark.parametrize("code", [code for code in MEANINGS if code.isupper()])
+def test_every_answer_that_is_known_is_explained_in_one_line_also_from_within_a_pipeline(code: str) -> None:
+    for words in (f"{code} said", f"Command # 1 (XADD k * f (v) …) of pipeline caused error: ('{code} said',)"):
+        line = explained(exceptions.ResponseError(words))
+        assert line.startswith(f"{code}, {MEANINGS[code].what}")
+        assert line.endswith(f". {MEANINGS[code].remedy}")
+        assert "XADD" not in line
+
+
+def test_what_is_not_known_is_said_as_it_is() -> None:
+    assert explained(exceptions.ResponseError("BUSYGROUP Consumer Group\nexists.")) == "BUSYGROUP Consumer Group exists"
+    assert explained(OSError()) == "OSError"
+    assert not is_away(exceptions.ResponseError("BUSYGROUP Consumer Group name already exists"))
 
 
 def test_the_wait_is_random_up_to_a_bound_that_doubles_and_ends_somewhere() -> None:
