@@ -74,6 +74,11 @@ def clock(at_ms: int, now_ms: int, utc_offset_s: int) -> str:
     return f"{at.year:04}-{at:%m-%d %H:%M}"
 
 
+def utc_time(at_ms: int) -> str:
+    """The time of day, as in `14:05 UTC`."""
+    return f"{_EPOCH + timedelta(milliseconds=at_ms):%H:%M} UTC"
+
+
 def ago(at_ms: int, now_ms: int) -> str:
     """How far a time lies from now: `3m ago`, `in 20s`, and `now` for less than a second either way."""
     past_ms = now_ms - at_ms

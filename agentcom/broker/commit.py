@@ -8,9 +8,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from agentcom.broker.keys import ORDERS_GROUP, Keys
+from agentcom.broker.keys import ORDERS_GROUP, Keys, sign
 from agentcom.model.codec import encode
-from agentcom.model.commit import Commit
+from agentcom.model.commit import LAST_ID, Commit
 from agentcom.model.lifecycle import ENDED
 from agentcom.settings import Policy
 
@@ -61,6 +61,10 @@ def encode_commit(commit: Commit, fence: Fence, commit_id: str, names: Keys, pol
     for task in commit.closed:
         if task not in commit.records:
             call.add("EXPIRE", names.task(task), int(policy.retention_s))
+    for agent in commit.remade:
+        call.add("DEL", names.orders(agent))
+    for name in commit.bounded:
+        call.add("EXPIRE", names.named(name), int(policy.retention_s))
     for order in commit.orders:
         call.add("XADD", names.orders(order.agent), "*", "m", order.body)
     _add_indexes(call, commit, names)
@@ -72,6 +76,7 @@ def encode_commit(commit: Commit, fence: Fence, commit_id: str, names: Keys, pol
     for first in range(0, len(commit.lines), LINES_PER_ENTRY):
         lines = encode(commit.lines[first : first + LINES_PER_ENTRY])
         call.add("XADD", names.journal, "MAXLEN", "~", policy.journal_entries, "*", "l", lines)
+    _add_signs(call, commit, names)
     _add_positions(call, commit, names)
     return CommitCall(call.keys, header + call.arguments)
 
@@ -125,18 +130,30 @@ def _add_settled(call: _Builder, settled: list[tuple[str, str]], names: Keys) ->
             call.add("XDEL", names.orders(agent), *part)
 
 
+def _add_signs(call: _Builder, commit: Commit, names: Keys) -> None:
+    for name, value in commit.signs.items():
+        if value is None:
+            call.add("HDEL", names.head, sign(name))
+        else:
+            call.add("HSET", names.head, sign(name), value)
+
+
 def _add_positions(call: _Builder, commit: Commit, names: Keys) -> None:
     """Reading on and having taken into account are one step; what was taken into account is trimmed away."""
     positions = {"inbox_at": (names.inbox, commit.inbox_at), "reports_at": (names.reports, commit.reports_at)}
     for field, (stream, position) in positions.items():
-        if position:
+        if position == LAST_ID:
+            # All that can ever be in it was taken into account: it begins anew.
+            call.add("HSET", names.head, field, "0-0")
+            call.add("DEL", stream)
+        elif position:
             call.add("HSET", names.head, field, position)
             call.add("XTRIM", stream, "MINID", after(position))
 
 
 def after(entry: str) -> str:
-    """The smallest stream id behind this one; the last id of all, which anybody may have given by hand, has none."""
+    """The smallest stream id behind this one, which is not the last of all."""
     milliseconds, number = (int(part) for part in entry.split("-"))
     if number < MAX_ID_PART:
         return f"{milliseconds}-{number + 1}"
-    return f"{milliseconds + 1}-0" if milliseconds < MAX_ID_PART else entry
+    return f"{milliseconds + 1}-0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 from msgspec import Struct
@@ -12,11 +12,11 @@ from redis.exceptions import ResponseError
 from agentcom.broker import scripts
 from agentcom.broker.commit import CommitCall, CommitReply, Fence, encode_commit
 from agentcom.broker.connection import Connections
-from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys
+from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, sign
 from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, text
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import decode_agent, decode_beat, decode_carried
-from agentcom.model.commit import Commit
+from agentcom.model.commit import LAST_ID, Commit
 from agentcom.model.messages import Beat
 from agentcom.model.task import CarriedRecord
 from agentcom.settings import Policy
@@ -26,17 +26,30 @@ BEAT_CHUNK = 1_000
 
 
 class Head(Struct):
-    """Where the pool stands: number of the last commit, and how far inbox and reports were taken into account."""
+    """Where the pool stands: number of the last commit, how far inbox and reports were taken into account, signs."""
 
     seq: int = 0
     inbox_at: str = "0-0"
     reports_at: str = "0-0"
+    signs: frozenset[str] = frozenset()
+
+    def passed(self) -> None:
+        """It was committed: a stream that was read up to the last possible id began anew with that."""
+        self.inbox_at = "0-0" if self.inbox_at == LAST_ID else self.inbox_at
+        self.reports_at = "0-0" if self.reports_at == LAST_ID else self.reports_at
 
 
 class SchedulerStore:
-    """The scheduler's side of the store."""
+    """The scheduler's side of the store. `random_hex` makes the ids of commits."""
 
-    def __init__(self, connections: Connections, pool: str, policy: Policy) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        pool: str,
+        policy: Policy,
+        random_hex: Callable[[int], str] = secrets.token_hex,
+    ) -> None:
+        self._random_hex = random_hex
         self._redis = connections.commands
         self._blocking = connections.blocking
         self._names = Keys(pool)
@@ -47,7 +60,7 @@ class SchedulerStore:
     async def lead(self, owner: str) -> Fence | None:
         """Become the leader if nobody is."""
         keys = [self._names.head, self._names.leader]
-        epoch = await scripts.LEAD(self._redis, keys, [owner, self._lease_ms])
+        epoch = await scripts.LEAD(self._redis, keys, [owner, self._lease_ms, self._policy.max_inbox])
         return None if epoch is None else Fence(owner, int(epoch), 0)
 
     async def renew_lead(self, owner: str) -> bool:
@@ -71,21 +84,39 @@ class SchedulerStore:
     async def head(self) -> Head:
         """Where the pool stands. A stream that was made anew since then is read from its beginning."""
         fields = {text(k): text(v) for k, v in (await self._redis.hgetall(self._names.head)).items()}
-        head = Head(int(fields.get("seq", 0)), fields.get("inbox_at", "0-0"), fields.get("reports_at", "0-0"))
-        if await self._was_made_anew(self._names.inbox, head.inbox_at):
-            head.inbox_at = "0-0"
-        if await self._was_made_anew(self._names.reports, head.reports_at):
-            head.reports_at = "0-0"
+        signs = frozenset(name.removeprefix(sign("")) for name in fields if name.startswith(sign("")))
+        head = Head(int(fields.get("seq", 0)), fields.get("inbox_at", "0-0"), fields.get("reports_at", "0-0"), signs)
+        head.inbox_at = await self._position(self._names.inbox, head.inbox_at)
+        head.reports_at = await self._position(self._names.reports, head.reports_at)
         return head
 
-    async def _was_made_anew(self, stream: str, position: str) -> bool:
+    async def goes_on(self, head: Head) -> bool:
+        """Whether both streams go on from where they were read. What was read of a stream whose ids are used up becomes
+        all that can be read of it."""
+        inbox_at = await self._position(self._names.inbox, head.inbox_at)
+        reports_at = await self._position(self._names.reports, head.reports_at)
+        if inbox_at not in (head.inbox_at, LAST_ID) or reports_at not in (head.reports_at, LAST_ID):
+            return False
+        head.inbox_at, head.reports_at = inbox_at, reports_at
+        return True
+
+    async def _position(self, stream: str, position: str) -> str:
+        """Where to read on in a stream of which so much was read: at its beginning if it was made anew since; at the
+        last possible id, with which the next commit makes it anew, if all was read and nothing can be added."""
         try:
             info: Any = await self._redis.xinfo_stream(stream)
         except ResponseError as error:
             if "no such key" not in str(error):
                 raise
-            return True
-        return _stream_id(text(info["last-generated-id"])) < _stream_id(position)
+            return "0-0"
+        last = text(info["last-generated-id"])
+        if last != LAST_ID:
+            return "0-0" if _stream_id(last) < _stream_id(position) else position
+        if not info["length"]:
+            return LAST_ID
+        if position == LAST_ID:
+            return "0-0"
+        return LAST_ID if _stream_id(text(info["last-entry"][0])) <= _stream_id(position) else position
 
     async def agents(self) -> list[AgentRecord]:
         """All agent records that can be read; one that cannot be is left out, as its next hello replaces it."""
@@ -175,7 +206,7 @@ class SchedulerStore:
 
     def encode(self, commit: Commit, fence: Fence) -> CommitCall:
         """Make the call of a commit, with an id of its own by which a second sending is recognised."""
-        return encode_commit(commit, fence, secrets.token_hex(8), self._names, self._policy)
+        return encode_commit(commit, fence, self._random_hex(8), self._names, self._policy)
 
     async def commit(self, call: CommitCall) -> CommitReply:
         """Perform a commit, whole or not at all. Sending the same call again is harmless."""

@@ -7,10 +7,17 @@ from typing import Literal
 from msgspec import Struct
 
 Link = Literal["online", "stale", "offline"]
-Activity = Literal["idle", "assigned", "working"]
+Health = Literal["available", "degraded", "rate_limited", "cordoned", "draining"]
+Activity = Literal["unknown", "idle", "assigned", "working", "input_required"]
 Attribute = str | int | float | bool
 
 MAX_SLOTS = 1_000
+
+MAX_AGENTS = 100_000
+"""A pool registers no more: whoever can say hello must not fill its memory."""
+
+STARTS_KEPT = 10
+"""How many starts of its sidecar an agent's record remembers."""
 
 
 class Card(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -40,10 +47,29 @@ class Card(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     """What the pool keeps of an agent, in the hash `agents`. Written only by the scheduler's commits.
 
+    Three axes, not one. What can be given work is derived from them: see `free_slots`.
+
     Attributes:
         incarnation: which start of the sidecar; a newer one compares greater.
         link: whether the sidecar is heard from: online, stale, offline. Derived from beats, never commanded.
         since_at: since when it has this link.
+        health: whether it should be given work, as the causes below make it: the gravest one that holds.
+        health_at: since when it has this health.
+        health_why: the cause, for people.
+        activity: what its beats say that it does.
+        activity_at: since when.
+        cordoned, draining: a person took it out of service, and for the second reason is waiting for it to be empty.
+        unfit: what its last self-test found, or why it last refused work; empty if it was fit.
+        tests: how many self-tests this incarnation had made when its last beat was read.
+        strikes: attempts in a row that it failed.
+        lost: it has lost attempts since it was last heard from anew, which was one strike.
+        degraded_until: no work before, after too many strikes; it then needs a healthy self-test made since.
+        degraded_tests: how many self-tests it had made when it was degraded.
+        degraded_why: what it was degraded for.
+        probation: back from being degraded, and not proven yet: one task at a time.
+        limited_until: its provider takes no requests before.
+        limited_why: what the provider said.
+        starts: when its sidecar was last started, the newest last.
         left: its sidecar said goodbye; only a hello brings it back, and no beat from before that is read late.
         running: token → task id of what it was given and has not given up; each occupies a slot.
         completed, failed: attempts that ended so.
@@ -57,6 +83,24 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     link: Link = "online"
     since_at: int = 0
     seen_at: int = 0
+    health: Health = "available"
+    health_at: int = 0
+    health_why: str = ""
+    activity: Activity = "unknown"
+    activity_at: int = 0
+    cordoned: bool = False
+    draining: bool = False
+    unfit: str = ""
+    tests: int = 0
+    strikes: int = 0
+    lost: bool = False
+    degraded_until: int = 0
+    degraded_tests: int = 0
+    degraded_why: str = ""
+    probation: bool = False
+    limited_until: int = 0
+    limited_why: str = ""
+    starts: tuple[int, ...] = ()
     left: bool = False
     running: dict[str, str] = {}
     completed: int = 0
@@ -65,6 +109,13 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     used: int = 0
 
     @property
+    def in_service(self) -> bool:
+        """Whether it may be given work at all, now or when it has a free slot."""
+        return self.link == "online" and self.health == "available"
+
+    @property
     def free_slots(self) -> int:
         """Slots that the scheduler may fill now."""
-        return max(0, self.card.slots - len(self.running)) if self.link == "online" else 0
+        if not self.in_service:
+            return 0
+        return max(0, (1 if self.probation else self.card.slots) - len(self.running))

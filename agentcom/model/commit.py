@@ -8,6 +8,9 @@ from agentcom.model.agent import AgentRecord
 from agentcom.model.messages import DeadLetter, Line, Refusal
 from agentcom.model.task import CarriedRecord
 
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+"""The last id that a stream can have. Once an entry has it, which somebody gave by hand, no other can be added."""
+
 
 class OrderOut(Struct, frozen=True):
     """An order for one agent's stream, already encoded."""
@@ -35,6 +38,10 @@ class Commit(Struct):
         agents: agent records to write, or None to forget the agent and its stream.
         keys: idempotency key → "task id@ended at", or None to forget it.
         refusals, lines, dead: for senders, the journal and the dead-letter stream.
+        remade: agents whose stream of orders is removed, and begins anew with the orders of this commit.
+        bounded: names of keys, behind the pool's prefix, that get an end of life.
+        restated: write positions in inbox and reports although they have not moved.
+        signs: what the pool says of itself beside its head, by name; None takes it back.
         inbox_at, reports_at: stream positions up to which everything has been taken into account.
     """
 
@@ -49,11 +56,17 @@ class Commit(Struct):
     refusals: list[RefusalOut] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    remade: list[str] = field(default_factory=list)
+    bounded: list[str] = field(default_factory=list)
+    restated: bool = False
+    signs: dict[str, str | None] = field(default_factory=dict)
     inbox_at: str = ""
     reports_at: str = ""
 
     @property
     def empty(self) -> bool:
         """Nothing to write at all."""
-        return not (self.records or self.orders or self.settled or self.agents or self.keys or self.lines
-                    or self.closed or self.inbox_at or self.reports_at)  # fmt: skip
+        return not (
+            self.records or self.orders or self.settled or self.agents or self.keys or self.lines or self.closed
+            or self.remade or self.bounded or self.signs or self.inbox_at or self.reports_at
+        )  # fmt: skip

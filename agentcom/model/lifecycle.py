@@ -14,6 +14,7 @@ TaskState = Literal[
     "retry_wait",
     "assigned",
     "working",
+    "input_required",
     "completed",
     "failed",
     "canceled",
@@ -34,11 +35,13 @@ NEXT: dict[TaskState, dict[TaskState, str]] = {
     },
     "queued": {
         "assigned": "given to an agent",
+        "completed": "a late result of its last attempt",
         "failed": "expired",
         "canceled": "canceled",
     },
     "retry_wait": {
         "queued": "its delay passed",
+        "completed": "a late result of its last attempt",
         "failed": "expired",
         "canceled": "canceled",
     },
@@ -46,15 +49,23 @@ NEXT: dict[TaskState, dict[TaskState, str]] = {
         "working": "the agent showed life",
         "completed": "finished before its acceptance was due",
         "retry_wait": "the attempt failed",
-        "queued": "handed back, or failed with no delay due",
+        "queued": "handed back, requeued, or failed with no delay due",
+        "input_required": "only a person can help it on",
         "failed": "out of attempts, never to be retried, or expired",
         "canceled": "canceled",
     },
     "working": {
         "completed": "finished",
         "retry_wait": "the attempt failed",
-        "queued": "handed back, or failed with no delay due",
+        "queued": "handed back, requeued, or failed with no delay due",
+        "input_required": "only a person can help it on",
         "failed": "out of attempts, never to be retried, or expired",
+        "canceled": "canceled",
+    },
+    "input_required": {
+        "queued": "sent on by a person",
+        "completed": "a late result of its last attempt",
+        "failed": "expired",
         "canceled": "canceled",
     },
     "failed": {
@@ -72,7 +83,7 @@ NEXT: dict[TaskState, dict[TaskState, str]] = {
 ENDED: frozenset[TaskState] = frozenset({"completed", "failed", "canceled", "rejected"})
 """No report changes these; `failed` and `canceled` are left only when a person sends the task back."""
 
-WAITING: frozenset[TaskState] = frozenset({"blocked", "queued", "retry_wait"})
+WAITING: frozenset[TaskState] = frozenset({"blocked", "queued", "retry_wait", "input_required"})
 RUNNING: frozenset[TaskState] = frozenset({"assigned", "working"})
 
 

@@ -17,6 +17,7 @@ from agentcom.model.task import Outcome, TaskSpec
 PROTOCOL = 1
 
 MAX_TASKS_PER_SUBMIT = 100
+MAX_FIXES_PER_REPAIR = 500
 
 
 class Request(Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
@@ -39,9 +40,113 @@ class Cancel(Request, frozen=True, tag="cancel"):
 
 
 class Retry(Request, frozen=True, tag="retry"):
-    """Send a failed or canceled task back, with all its attempts before it again."""
+    """Send a failed or canceled task back, or one that waits for a person, with all its attempts before it again."""
 
     task: str
+
+
+class Requeue(Request, frozen=True, tag="requeue"):
+    """Take this task from the agent that has it, and let it go elsewhere; the attempt does not count."""
+
+    task: str
+    why: str = ""
+
+
+class Cordon(Request, frozen=True, tag="cordon"):
+    """Give this agent no more work; what it has it keeps."""
+
+    agent: str
+    why: str = ""
+
+
+class Drain(Request, frozen=True, tag="drain"):
+    """Give this agent no more work, and say when what it has came to an end."""
+
+    agent: str
+    why: str = ""
+
+
+class Resume(Request, frozen=True, tag="resume"):
+    """Undo `Cordon` or `Drain`."""
+
+    agent: str
+
+
+class Reset(Request, frozen=True, tag="reset"):
+    """Forget what this agent is degraded or rate limited for: somebody mended it."""
+
+    agent: str
+
+
+FixKind = Literal[
+    "open",
+    "close",
+    "drop",
+    "expire",
+    "renumber",
+    "wait",
+    "lose",
+    "release",
+    "reclaim",
+    "stop",
+    "settle",
+    "forget",
+    "remake",
+    "forget_key",
+    "bound",
+    "reposition",
+]
+
+
+class Fix(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One discrepancy to mend. The scheduler looks again before it does, and what it still knows it writes again.
+
+    - `open`: task `task` is open by its record, and not, or not in its place, in the index of open tasks, or its record
+      has an end of life.
+    - `close`: `task` is in the index of open tasks, and its record is missing or says that it ended.
+    - `drop`: the record of `task` cannot be read.
+    - `expire`: the record of `task` ended, and has no end of life.
+    - `renumber`: another open task has the place of `task` in the order of admission.
+    - `wait`: `task` waits for `other`, which ended or is not there.
+    - `lose`: `task` is assigned or working, and the agent that has it does not list the attempt `token`.
+    - `release`: `agent` lists attempt `token`, which is not the current one of its task, and has no order of it.
+    - `reclaim`: `agent` lists attempt `token`, and its order is gone, or is `entry` and nobody can renew it.
+    - `stop`: `agent` lists attempt `token` and has an order of it, and there is no record of its task.
+    - `settle`: the stream of `agent` holds `entry`, which is about no attempt that the agent has.
+    - `forget`: there is a stream of orders, or a damaged record, of `agent`, which is no agent of the pool.
+    - `remake`: the stream of orders of `agent` can take no more entries, as its last possible id was given.
+    - `forget_key`: what is kept of the idempotency key `name` cannot be read.
+    - `bound`: the key `name` of a beat, an output or a refusal has no end of life.
+    - `reposition`: the head says that more was read of the reports than there has been.
+    """
+
+    kind: FixKind
+    task: str = ""
+    agent: str = ""
+    token: str = ""
+    entry: str = ""
+    other: str = ""
+    name: str = ""
+
+
+class Repair(Request, frozen=True, tag="repair"):
+    """Mend these discrepancies, at most `MAX_FIXES_PER_REPAIR`."""
+
+    fixes: list[Fix]
+
+
+class SelfTest(Struct, frozen=True, omit_defaults=True):
+    """What a sidecar found out about itself.
+
+    Attributes:
+        count: how many it has made since it started, this one included; 0 means none yet.
+        at: when, by its own clock.
+        problems: why it should not be given work, one line each; empty means that it is fit.
+    """
+
+    count: int = 0
+    at: int = 0
+    problems: tuple[str, ...] = ()
 
 
 class Report(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -53,9 +158,10 @@ class Report(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=
 
 
 class Hello(Report, frozen=True, tag="hello"):
-    """A sidecar started, or came back after it had been away."""
+    """A sidecar started, or came back after it had been away; with its last self-test."""
 
     card: Card
+    test: SelfTest = SelfTest()
 
 
 class Accepted(Report, frozen=True, tag="accepted"):
@@ -100,8 +206,18 @@ class Stop(Order, frozen=True, tag="stop"):
     why: str = ""
 
 
+class Ask(Order, frozen=True, tag="ask"):
+    """Say again how this attempt ended: it is not among what the sidecar's beat names."""
+
+
 class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The last sign of life of a sidecar, at `beat:NAME`, with what it really does. Overwritten, never queued."""
+    """The last sign of life of a sidecar, at `beat:NAME`, with what it really does. Overwritten, never queued.
+
+    Attributes:
+        running: token → task id of every attempt that it works on.
+        unsent: reports that Redis does not have yet.
+        test: its last self-test.
+    """
 
     v: int = PROTOCOL
     agent: str
@@ -111,17 +227,23 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: Activity
     running: dict[str, str] = {}
     unsent: int = 0
+    test: SelfTest = SelfTest()
 
 
-AnyRequest = Submit | Cancel | Retry
+AnyRequest = Submit | Cancel | Retry | Requeue | Cordon | Drain | Resume | Reset | Repair
+AgentRequest = Cordon | Drain | Resume | Reset
 AnyReport = Hello | Accepted | Finished | Goodbye
-AnyOrder = Assign | Stop
+AnyOrder = Assign | Stop | Ask
 
 LineKind = Literal["task", "agent", "refused", "pool"]
+Axis = Literal["", "link", "health", "activity"]
 
 
 class Line(Struct, frozen=True, omit_defaults=True):
-    """One line of the journal: what changed, from what, to what, and what triggered it."""
+    """One line of the journal: what changed, from what, to what, and what triggered it.
+
+    `axis` says which of an agent's three changed: `link`, `health` or `activity`.
+    """
 
     at: int
     what: LineKind
@@ -134,6 +256,7 @@ class Line(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     entry: str = ""
+    axis: Axis = ""
 
 
 class Refusal(Struct, frozen=True, omit_defaults=True):
@@ -156,26 +279,38 @@ class DeadLetter(Struct, frozen=True, omit_defaults=True):
 
 
 __all__ = [
+    "MAX_FIXES_PER_REPAIR",
     "MAX_TASKS_PER_SUBMIT",
     "PROTOCOL",
     "Accepted",
+    "AgentRequest",
     "AnyOrder",
     "AnyReport",
     "AnyRequest",
+    "Ask",
     "Assign",
     "Beat",
     "Cancel",
+    "Cordon",
     "DeadLetter",
+    "Drain",
     "Finished",
+    "Fix",
+    "FixKind",
     "Goodbye",
     "Hello",
     "Line",
     "LineKind",
     "Order",
     "Refusal",
+    "Repair",
     "Report",
     "Request",
+    "Requeue",
+    "Reset",
+    "Resume",
     "Retry",
+    "SelfTest",
     "Stop",
     "Submit",
     "TaskSpec",

@@ -4,34 +4,72 @@ from __future__ import annotations
 
 from typing import Literal
 
-ReasonClass = Literal["elsewhere", "same_workspace", "never"]
+ReasonClass = Literal["elsewhere", "same_workspace", "wait", "human", "never"]
 
 CLASS_OF: dict[str, ReasonClass] = {
     # The agent or its machine: the same work may well succeed elsewhere.
     "wake_failed": "elsewhere",
     "accept_timeout": "elsewhere",
     "lost": "elsewhere",
+    "stalled": "elsewhere",
     "retry_later": "elsewhere",
     "misconfigured": "elsewhere",
     "bad_result": "elsewhere",
     "handed_back": "elsewhere",
+    "unfit": "elsewhere",
+    "requeued": "elsewhere",
     "exit_code": "elsewhere",
     "handler_raised": "elsewhere",
     # The work takes longer than one attempt may: whoever goes on should build on what is there.
     "timeout": "same_workspace",
+    # The agent's provider takes no requests for a while: nobody is to blame, and nothing was tried.
+    "rate_limited": "wait",
+    # No attempt can help before a person has done something.
+    "auth_failed": "human",
+    "permission_denied": "human",
+    "budget_exceeded": "human",
+    "input_required": "human",
     # No attempt can change it.
+    "invalid_task": "never",
     "dependency_failed": "never",
     "expired": "never",
     "refused": "never",
     "canceled": "never",
 }
 
+ASKED_OF_A_PERSON: dict[str, str] = {
+    "auth_failed": "log the agent in, then `agentcom retry` the task",
+    "permission_denied": "allow the agent what it was denied, then `agentcom retry` the task",
+    "budget_exceeded": "raise the budget, then `agentcom retry` the task",
+    "input_required": "give it what it asks for, then `agentcom retry` the task",
+}
+"""What a task waits for that only a person can do."""
+
+STATED_BY_AGENTS: frozenset[str] = frozenset({"rate_limited", "invalid_task", *ASKED_OF_A_PERSON})
+"""Reasons that an agent itself may give for a failure."""
+
+BREAKS_AT_ONCE: frozenset[str] = frozenset({"accept_timeout", "wake_failed", "misconfigured", "auth_failed"})
+"""The agent showed no life at all, or cannot work as it is set up: the next task would meet the same."""
+
+INNOCENT: frozenset[str] = frozenset({"handed_back", "requeued", "retry_later"})
+"""Reasons that say nothing about the agent."""
+
+
+def class_of(reason: str) -> ReasonClass:
+    """The class of a reason. Unknown ones are retried elsewhere."""
+    return CLASS_OF.get(reason, "elsewhere")
+
 
 def retries(reason: str) -> bool:
-    """Whether an attempt that ended for this reason is followed by another. Unknown reasons are retried."""
-    return CLASS_OF.get(reason, "elsewhere") != "never"
+    """Whether an attempt that ended for this reason is followed by another without anybody's help."""
+    return class_of(reason) not in ("never", "human")
 
 
 def blames_agent(reason: str) -> bool:
     """Whether the next attempt should avoid the agent that made this one."""
-    return CLASS_OF.get(reason, "elsewhere") == "elsewhere"
+    return class_of(reason) == "elsewhere"
+
+
+def is_strike(reason: str) -> bool:
+    """Whether an attempt that failed for this reason counts against its agent's reliability."""
+    return (blames_agent(reason) and reason not in INNOCENT) or reason in BREAKS_AT_ONCE

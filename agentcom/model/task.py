@@ -80,6 +80,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
         changed: what the agent says that it changed.
         value: what a Python handler returned, or the result file's other fields.
         usage: tokens and cost.
+        resets_at: when the agent's provider takes requests again, of one that was rate limited; 0 means unknown.
     """
 
     result: Result
@@ -90,10 +91,14 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     changed: tuple[str, ...] = ()
     value: Any = None
     usage: Usage | None = None
+    resets_at: int = 0
 
 
 class Attempt(Struct, omit_defaults=True, gc=False):
-    """One assignment of a task to one agent. `token` (generation and nonce) is the fence: reports must carry it."""
+    """One assignment of a task to one agent. `token` (generation and nonce) is the fence: reports must carry it.
+
+    `late` is an outcome that came when the task had gone on without it: evidence, that changed nothing.
+    """
 
     generation: int
     token: str
@@ -104,6 +109,7 @@ class Attempt(Struct, omit_defaults=True, gc=False):
     ended_at: int = 0
     counted: bool = True
     outcome: Outcome | None = None
+    late: Outcome | None = None
 
 
 S = TypeVar("S")
@@ -120,6 +126,7 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
         waiting_for: dependencies that are not completed yet.
         retried: it has failed before; fresh work goes first.
         handbacks: attempts given back unharmed, which do not count against the cap up to a bound.
+        waits: attempts that ended as their agent was rate limited, which do not count either, up to a bound.
         granted: attempts it had used up when a person last sent it back; the cap counts from there.
         reason: why it is in this state, a name from `agentcom.model.reasons`; `detail` says it to people.
         note: something its submitter should know, such as that no registered agent could take it.
@@ -136,6 +143,7 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
     waiting_for: tuple[str, ...] = ()
     retried: bool = False
     handbacks: int = 0
+    waits: int = 0
     granted: int = 0
     generation: int = 0
     attempts: tuple[Attempt, ...] = ()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode, read_spec
 from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import Assign, DeadLetter, Stop
+from agentcom.model.messages import Assign, DeadLetter, Line, Stop
 from agentcom.model.reasons import blames_agent
 from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
+from agentcom.scheduler import health
 from agentcom.scheduler.retry import Decision, decide
 from agentcom.scheduler.state import State
-from agentcom.scheduler.work import Work
+from agentcom.scheduler.work import Work, agents_to_avoid
+
+SIGN = "livelock"
+"""Under this name the pool's head says since when there is a livelock."""
 
 SUCCESS_MEMORY = 0.9
 """How much of an agent's success share the attempts before the last one make up."""
@@ -55,28 +59,78 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
     attempt.outcome = outcome
     agent = state.agents.get(attempt.agent)
     if outcome.result == "completed":
+        complete(state, work, agent, now, trigger)
+        return
+    record = work.record
+    counted = counted_attempts(work) - record.granted
+    seed = f"{work.id}.{record.generation}"
+    decision = decide(outcome, counted, work.max_attempts, record.handbacks, record.waits, state.policy, seed)
+    _judge_agent(state, agent, outcome, decision, now)
+    match decision.step:
+        case "handed_back":
+            attempt.counted = False
+            record.handbacks += 1
+            _note_requeue(state, now)
+            make_ready(state, work, now, trigger, outcome, first=True)
+        case "wait":
+            attempt.counted = False
+            record.waits += 1
+            make_ready(state, work, now, trigger, outcome, first=True)
+        case "ask_person":
+            state.move(work, "input_required", now, trigger, reason=outcome.reason, detail=outcome.detail)
+        case "give_up":
+            give_up(state, work, outcome, now, trigger, decision)
+        case "again":
+            _again(state, work, outcome, decision, attempt, now, trigger)
+
+
+def complete(state: State, work: Work, agent: AgentRecord | None, now: int, trigger: str) -> None:
+    """The task is done, and what waits for it goes on."""
+    if agent is not None:
         _rate(state, agent, good=True)
-        state.move(work, "completed", now, trigger)
-        release_dependants(state, work.id, now)
+        health.completed(state, agent, now)
+    if state.livelock.completed():
+        state.journal(Line(now, "pool", "livelock", SIGN, "", detail="a task completed"))
+        state.commit.signs[SIGN] = None
+    state.move(work, "completed", now, trigger)
+    release_dependants(state, work.id, now)
+
+
+def adopt_late(state: State, work: Work, outcome: Outcome, now: int) -> None:
+    """The attempt was given up, but came to its end before another was made: its result is as good as any."""
+    attempt = work.record.attempts[-1]
+    attempt.outcome = outcome
+    attempt.ended_at = now
+    complete(state, work, state.agents.get(attempt.agent), now, "late")
+
+
+def _judge_agent(state: State, agent: AgentRecord | None, outcome: Outcome, decision: Decision, now: int) -> None:
+    """What an attempt that did not complete says about the agent that made it."""
+    if agent is None:
         return
-    counted = counted_attempts(work) - work.record.granted
-    decision = decide(outcome, counted, work.max_attempts, work.record.handbacks, state.policy)
     if decision.step == "handed_back":
-        attempt.counted = False
-        work.record.handbacks += 1
-        make_ready(state, work, now, trigger, outcome, first=True)
-        return
-    _rate(state, agent, good=False)
-    if decision.step == "give_up":
-        give_up(state, work, outcome, now, trigger, decision)
+        if outcome.reason == "unfit":
+            health.unfit(state, agent, outcome.detail, now, "refused")
+    elif decision.step == "wait":
+        health.rate_limited(state, agent, outcome, now)
     else:
-        _again(state, work, outcome, decision, attempt, now, trigger)
+        _rate(state, agent, good=False)
+        health.failed(state, agent, outcome, now)
+
+
+def _note_requeue(state: State, now: int) -> None:
+    if state.livelock.requeued(now):
+        policy = state.policy
+        detail = f"{policy.livelock_requeues} attempts ended within {policy.livelock_s:g} s, and no task completed"
+        state.journal(Line(now, "pool", "livelock", "", SIGN, detail=detail))
+        state.commit.signs[SIGN] = str(now)
 
 
 def _again(
     state: State, work: Work, outcome: Outcome, decision: Decision, attempt: Attempt, now: int, trigger: str
 ) -> None:
     work.record.retried = True
+    _note_requeue(state, now)
     if blames_agent(outcome.reason):
         work.avoid |= {attempt.agent}
     if not decision.delay_ms:
@@ -143,7 +197,27 @@ def lose(state: State, agent: AgentRecord, token: str, now: int, trigger: str, d
     current = work is not None and work.token == token and work.record.state in RUNNING
     if work is not None and current:
         end_attempt(state, work, Outcome("lost", "lost", detail), now, trigger)
-    state.release(agent, token)
+    state.release(agent, token, now)
+
+
+def requeue(state: State, work: Work, why: str, now: int) -> None:
+    """A person takes it from its agent, or ends its delay: it goes on at once, and nothing counts against it."""
+    record = work.record
+    outcome = Outcome("handed_back", "requeued", why)
+    if record.state in RUNNING:
+        attempt = record.attempts[-1]
+        stop_running(state, work, why or "requeued")
+        attempt.ended_at, attempt.outcome, attempt.counted = now, outcome, False
+        record.granted += 1
+        work.avoid = agents_to_avoid(record)
+    make_ready(state, work, now, "requeue", outcome, first=True)
+
+
+def send_on(state: State, work: Work, now: int) -> None:
+    """A person did what it waited for: it goes on, with all its attempts before it again."""
+    work.record.granted = counted_attempts(work)
+    work.avoid = agents_to_avoid(work.record)
+    make_ready(state, work, now, "retry")
 
 
 def release_dependants(state: State, done: str, now: int) -> None:
@@ -170,14 +244,13 @@ def fail_dependants(state: State, failed: str, now: int) -> None:
 
 
 def counted_attempts(work: Work) -> int:
-    """Attempts that count against the cap: all but those that were handed back unharmed."""
+    """Attempts that count against the cap: all but those that were handed back unharmed or met a rate limit."""
     record = work.record
-    return record.generation - record.handbacks
+    return record.generation - record.handbacks - record.waits
 
 
-def _rate(state: State, agent: AgentRecord | None, *, good: bool) -> None:
-    if agent is not None:
-        state.commit.agents[agent.name] = agent
-        agent.completed += good
-        agent.failed += not good
-        agent.success = SUCCESS_MEMORY * agent.success + (1 - SUCCESS_MEMORY) * good
+def _rate(state: State, agent: AgentRecord, *, good: bool) -> None:
+    state.commit.agents[agent.name] = agent
+    agent.completed += good
+    agent.failed += not good
+    agent.success = SUCCESS_MEMORY * agent.success + (1 - SUCCESS_MEMORY) * good

@@ -4,19 +4,19 @@ what to write. The same events at the same times give the same commits, so every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import assert_never
 
 from agentcom.model.agent import AgentRecord
-from agentcom.model.codec import decode_spec, id_of
+from agentcom.model.codec import id_of
 from agentcom.model.commit import Commit
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import AnyRequest, Line, Refusal
 from agentcom.model.task import CarriedRecord
-from agentcom.scheduler import attempts, reports, requests
+from agentcom.scheduler import attempts, health, reports, requests
 from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
+from agentcom.scheduler.loading import take_up
 from agentcom.scheduler.state import State, Timer
-from agentcom.scheduler.work import make_work
 from agentcom.settings import Policy
 
 TIMERS_PER_COMMIT = 1_000
@@ -45,6 +45,7 @@ class Core:
         for agent in agents:
             state.agents[agent.name] = agent
             agent.seen_at = now
+            health.set_timers(state, agent, now)
             state.used = max(state.used, agent.used)
             state.matcher.update(agent)
             if agent.link == "offline":
@@ -58,32 +59,16 @@ class Core:
         for key, (task, _, at) in sorted(pairs, key=lambda pair: int(pair[1][2])):
             self._state.keys[key] = (task, int(at))
 
+    def load_signs(self, signs: Collection[str]) -> None:
+        """Begin with what the pool's head says of itself: what an earlier leader said is not said again."""
+        self._state.livelock.said = attempts.SIGN in signs
+
     def load_tasks(self, records: Iterable[CarriedRecord], now: int) -> None:
         """Begin with open tasks, in the order of their admission, after the agents."""
-        state, policy = self._state, self._state.policy
         for record in records:
-            state.seq = max(state.seq, record.seq)
-            spec = decode_spec(record.spec)
-            if isinstance(spec, str):
-                self._leave_alone(record, spec, now)
-                continue
-            demand = state.demands.of(spec)
-            work = make_work(record, spec, demand, policy.max_attempts, policy.timeout_s)
-            state.hold(work)
-            if record.state == "queued":
-                state.matcher.push(work)
-            elif record.state == "retry_wait":
-                state.set_timer(record.ready_at, "retry", work.id, record.generation)
-            elif record.state == "assigned":
-                accept_ms = int(policy.accept_s * 1000)
-                state.set_timer(
-                    max(now, record.attempts[-1].assigned_at + accept_ms),
-                    "accept",
-                    work.id,
-                    record.generation,
-                )
-            elif record.state in ENDED:
-                state.close_if_done(work)
+            problem = take_up(self._state, record, now)
+            if problem:
+                self._leave_alone(record, problem, now)
 
     def _leave_alone(self, record: CarriedRecord, problem: str, now: int) -> None:
         """A spec that a newer AgentCom wrote: it stays open for the leader that can read it."""
@@ -184,6 +169,9 @@ class Core:
             return
         if kind == "forget":
             reports.forget_if_gone(state, subject, now)
+            return
+        if kind == "health":
+            health.due(state, subject, now)
             return
         work = state.tasks.get(subject)
         if work is None or work.record.state in ENDED:

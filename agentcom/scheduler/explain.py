@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from agentcom.capability import parse
 from agentcom.model.agent import AgentRecord
 from agentcom.scheduler.work import CONTEXT_SHARE, Demand
+from agentcom.wording import utc_time
 
 REASONS_SHOWN = 6
 
@@ -33,6 +34,10 @@ def hindrance(demand: Demand, agent: AgentRecord) -> str:
         return found[0]
     if agent.link != "online":
         return agent.link
+    if agent.health == "rate_limited":
+        return f"rate limited until {utc_time(agent.limited_until)}"
+    if agent.health != "available":
+        return agent.health
     return "" if agent.free_slots else "busy"
 
 

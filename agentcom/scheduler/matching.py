@@ -153,7 +153,7 @@ class Matcher:
             profile = old
         profile.update(agent)
         self._note_free(profile)
-        if agent.link != "online":
+        if not agent.in_service:
             self._reconsider(profile)
         if agent.free_slots:
             self._freed[agent.name] = agent
@@ -281,7 +281,7 @@ class Matcher:
 
     def _others_can(self, lane: Lane) -> bool:
         return any(
-            agent.link == "online" and agent.name not in lane.avoid
+            agent.in_service and agent.name not in lane.avoid
             for index in bits(lane.capable)
             for agent in self._profile_at[index].agents.values()
         )

@@ -5,17 +5,24 @@ A report counts only with the token of the current attempt. Everything else chan
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from agentcom.capability import InvalidRequirement, parse, valid_attributes
-from agentcom.model.agent import MAX_SLOTS, AgentRecord, Card
-from agentcom.model.lifecycle import RUNNING
+from agentcom.model.agent import MAX_AGENTS, MAX_SLOTS, STARTS_KEPT, AgentRecord, Card
+from agentcom.model.lifecycle import RUNNING, TaskState
 from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
-from agentcom.scheduler import attempts
+from agentcom.scheduler import attempts, health
 from agentcom.scheduler.admission import AGENT_NAME, MAX_TOKENS
 from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
+from agentcom.scheduler.reconcile import reconcile
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work
 
 MAX_INCARNATION = 100
+SAID_MAX = 200
+
+ADOPTS_LATE: frozenset[TaskState] = frozenset({"queued", "retry_wait", "input_required"})
+"""States in which no newer attempt was made since the last one was given up."""
 
 
 def handle(state: State, event: Reported, now: int) -> None:
@@ -33,12 +40,16 @@ def handle(state: State, event: Reported, now: int) -> None:
 
 
 def hear(state: State, event: Beaten, now: int) -> None:
-    """A sidecar lives."""
+    """A sidecar lives, and says what it does."""
     beat: Beat = event.beat
     agent = state.agents.get(beat.agent)
     if agent is None or agent.incarnation != beat.incarnation or agent.left:
         return
+    heard_before_at = agent.seen_at
     _seen(state, agent, now, "beat")
+    health.act(state, agent, beat.state, now)
+    health.tested(state, agent, beat.test, now)
+    reconcile(state, agent, beat, heard_before_at, now)
 
 
 def reclaimed(state: State, event: Reclaimed, now: int) -> None:
@@ -97,8 +108,10 @@ def forget_if_gone(state: State, name: str, now: int) -> None:
 def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     problem = _card_problem(report)
     known = state.agents.get(report.agent)
-    if known is not None and report.incarnation < known.incarnation:
+    if known is not None and report.incarnation < known.incarnation and known.link == "online":
         problem = f"a newer sidecar of this name has taken over ({known.incarnation})"
+    if known is None and len(state.agents) >= MAX_AGENTS:
+        problem = f"the pool has {len(state.agents):,} agents already, and takes no more"
     if problem:
         state.journal(Line(now, "refused", "hello", agent=report.agent[:64], detail=problem, entry=entry))
         return
@@ -108,10 +121,15 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     if known is not None and known.incarnation != report.incarnation:
         detail = f"{report.incarnation} on {report.card.host[:64] or 'an unnamed host'} follows {known.incarnation}"
         state.journal(Line(now, "agent", "takeover", known.link, known.link, agent=agent.name, detail=detail))
+    if known is None or known.incarnation != report.incarnation:
+        agent.starts = (*agent.starts[1 - STARTS_KEPT :], now)
+        health.started(agent)
+        state.suspicions.pop(agent.name, None)
     agent.incarnation, agent.card, agent.left = report.incarnation, report.card, False
     state.agents[agent.name] = agent
     _seen(state, agent, now, "hello")
     state.matcher.recard(agent)
+    health.tested(state, agent, report.test, now)
     state.save_agent(agent)
 
 
@@ -170,15 +188,39 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
     if isinstance(work, str):
         held = state.tasks.get(report.task)
         gave_up = report.outcome.result in ("canceled", "lost", "handed_back")
-        if holder is not None and gave_up and held is not None and held.token == report.token:
+        if held is not None and _may_be_adopted(held, report):
+            attempts.adopt_late(state, held, report.outcome, now)
+        elif holder is not None and gave_up and held is not None and held.token == report.token:
             held.record.attempts[-1].ended_at = now
             state.commit.records[held.id] = held.record
         else:
+            _keep_as_evidence(state, held, report)
             _reject(state, report, entry, now, work)
     else:
         attempts.end_attempt(state, work, report.outcome, now, "finished")
     if holder is not None:
-        state.release(holder, report.token)
+        state.release(holder, report.token, now)
+
+
+def _may_be_adopted(work: Work, report: Finished) -> bool:
+    """A late but rightful result: of the latest attempt, which was given up while no newer one was made."""
+    if report.outcome.result != "completed" or work.token != report.token or work.record.state not in ADOPTS_LATE:
+        return False
+    attempt = work.record.attempts[-1]
+    given_up = attempt.outcome is not None and attempt.outcome.result in ("lost", "failed")
+    return given_up and attempt.agent == report.agent
+
+
+def _keep_as_evidence(state: State, work: Work | None, report: Finished) -> None:
+    """A result that came too late is not lost: the attempt's record keeps it, for people."""
+    if work is None or report.outcome.result not in ("completed", "failed"):
+        return
+    for attempt in work.record.attempts:
+        meant = attempt.token == report.token and attempt.agent == report.agent
+        news = attempt.outcome is None or attempt.outcome.result != report.outcome.result
+        if meant and news and attempt.late is None:
+            attempt.late = replace(report.outcome, value=None)
+            state.commit.records[work.id] = work.record
 
 
 def _goodbye(state: State, report: Goodbye, entry: str, now: int) -> None:
@@ -215,7 +257,13 @@ def _reject(state: State, report: Accepted | Finished, entry: str, now: int, why
         "report",
         task=report.task[:64],
         agent=report.agent[:64],
-        detail=f"report {kind!r} changes nothing: {why}",
+        detail=f"report {kind!r} changes nothing: {why}{_told(report)}",
         entry=entry,
     )
     state.journal(line)
+
+
+def _told(report: Accepted | Finished) -> str:
+    """What a result says that nobody asked for any more: somebody may want to look for it."""
+    summary = report.outcome.summary.strip() if isinstance(report, Finished) else ""
+    return f"; it said: {summary[:SAID_MAX]}" if summary else ""

@@ -10,14 +10,28 @@ from msgspec import Raw
 
 from agentcom.ids import is_id, made_at, new_id
 from agentcom.model.codec import decode_spec, encode, read_spec
-from agentcom.model.lifecycle import ENDED
-from agentcom.model.messages import AnyRequest, Cancel, Line, Refusal, Retry, Submit
+from agentcom.model.lifecycle import ENDED, RUNNING
+from agentcom.model.messages import (
+    AgentRequest,
+    AnyRequest,
+    Cancel,
+    Cordon,
+    Drain,
+    Line,
+    Refusal,
+    Repair,
+    Requeue,
+    Reset,
+    Resume,
+    Retry,
+    Submit,
+)
 from agentcom.model.task import CarriedRecord, TaskRecord, TaskSpec
-from agentcom.scheduler import attempts
+from agentcom.scheduler import attempts, repairs, services
 from agentcom.scheduler.admission import MAX_AFTER, in_order, problem_of
 from agentcom.scheduler.events import Requested
 from agentcom.scheduler.state import State
-from agentcom.scheduler.work import make_work
+from agentcom.scheduler.work import agents_to_avoid, make_work
 
 CLOCK_SLACK_MS = 1_000
 """Clocks that differ by less need no look-up."""
@@ -37,6 +51,12 @@ def handle(state: State, event: Requested, now: int) -> None:
             state.refuse(event.entry, now, _cancel(state, event.request, event.found, now))
         case Retry():
             state.refuse(event.entry, now, _retry(state, event.request, event.found, now))
+        case Requeue():
+            state.refuse(event.entry, now, _requeue(state, event.request, event.found, now))
+        case Cordon() | Drain() | Resume() | Reset():
+            state.refuse(event.entry, now, services.handle(state, event.request, now))
+        case Repair():
+            state.refuse(event.entry, now, repairs.handle(state, event.request, event.found, now))
 
 
 def lookups(state: State, request: AnyRequest, loaded_at: int, now: int) -> list[str]:
@@ -46,6 +66,10 @@ def lookups(state: State, request: AnyRequest, loaded_at: int, now: int) -> list
     Clocks differ between machines: should that reasoning fail, the commit finds the record, is refused whole, and the
     leader loads again. An id from the future is always looked up, so that this cannot happen to it for long.
     """
+    if isinstance(request, AgentRequest):
+        return []
+    if isinstance(request, Repair):
+        return repairs.lookups(request)
     if not isinstance(request, Submit):
         return [request.task] if request.task not in state.tasks and is_id(request.task) else []
     wanted: list[str] = []
@@ -238,10 +262,25 @@ def _retry(state: State, request: Retry, found: Found, now: int) -> Iterable[Ref
         yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
     elif work is not None and state.holder_of(work) is not None and record.state in ENDED:
         yield Refusal(request.task, "its agent has not ended the last attempt yet: try again in a moment")
+    elif work is not None and record.state == "input_required":
+        attempts.send_on(state, work, now)
     elif record.state not in ("failed", "canceled"):
         yield Refusal(request.task, f"only a failed or canceled task can be sent back, and it is {record.state}")
     else:
         _send_back(state, record, found, now)
+
+
+def _requeue(state: State, request: Requeue, found: Found, now: int) -> Iterable[Refusal]:
+    work = state.tasks.get(request.task)
+    record = _known(state, request.task, found)
+    if record is None:
+        yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
+    elif work is None or record.state in ENDED:
+        yield Refusal(request.task, f"it has ended already: {record.state}; `agentcom retry` sends it back")
+    elif record.state == "input_required":
+        yield Refusal(request.task, "it waits for a person; `agentcom retry` sends it on")
+    elif record.state in RUNNING or record.state == "retry_wait":
+        attempts.requeue(state, work, request.why[:MAX_WHY], now)
 
 
 def _send_back(state: State, record: CarriedRecord, found: Found, now: int) -> None:
@@ -253,7 +292,7 @@ def _send_back(state: State, record: CarriedRecord, found: Found, now: int) -> N
     policy = state.policy
     work = make_work(record, spec, state.demands.of(spec), policy.max_attempts, policy.timeout_s)
     record.granted = attempts.counted_attempts(work)
-    work.avoid = frozenset()
+    work.avoid = agents_to_avoid(record)
     state.ended.pop(spec.id, None)
     if spec.id in state.commit.closed:
         state.commit.closed.remove(spec.id)

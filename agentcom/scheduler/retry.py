@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Literal
 
 from msgspec import Struct
 
-from agentcom.model.reasons import retries
+from agentcom.model.reasons import class_of
 from agentcom.model.task import Outcome
 from agentcom.settings import Policy
 
+Step = Literal["again", "handed_back", "wait", "ask_person", "give_up"]
+
 
 class Decision(Struct, frozen=True):
-    """`again` after `delay_ms`; `handed_back`: at once, before others; `give_up`, `dead` if it ran out of attempts."""
+    """What follows.
 
-    step: Literal["again", "handed_back", "give_up"]
+    - `again` after `delay_ms`.
+    - `handed_back`: at once, before others, and uncounted.
+    - `wait`: at once and uncounted, as its agent is tainted and will not get it.
+    - `ask_person`: nothing, before a person has helped.
+    - `give_up`: it fails; `dead` if it ran out of attempts.
+    """
+
+    step: Step
     delay_ms: int = 0
     dead: bool = False
 
 
-def decide(outcome: Outcome, counted: int, cap: int, handbacks: int, policy: Policy) -> Decision:
+def decide(
+    outcome: Outcome, counted: int, cap: int, handbacks: int, waits: int, policy: Policy, seed: str = ""
+) -> Decision:
     """The rule.
 
     Args:
@@ -27,14 +39,26 @@ def decide(outcome: Outcome, counted: int, cap: int, handbacks: int, policy: Pol
         counted: attempts that count against the cap, this one included; since a person last sent the task back.
         cap: the task's hard cap on attempts.
         handbacks: attempts handed back unharmed before this one.
-        policy: delays, and how many hand-backs are free.
+        waits: attempts that met a rate limit before this one.
+        policy: delays, and how many hand-backs and waits are free.
+        seed: what the jitter follows from; the same seed makes the same delay, so that a decision can be replayed.
     """
+    kind = class_of(outcome.reason)
     if outcome.result == "handed_back" and handbacks < policy.max_handbacks:
         return Decision("handed_back")
-    if not retries(outcome.reason):
+    if kind == "wait" and waits < policy.max_waits:
+        return Decision("wait")
+    if kind == "human":
+        return Decision("ask_person")
+    if kind == "never":
         return Decision("give_up")
     if counted >= cap:
         return Decision("give_up", dead=True)
     delays = policy.retry_delays_s
     delay_s = delays[min(counted, len(delays)) - 1] if delays else 0.0
-    return Decision("again", delay_ms=int(delay_s * 1000))
+    return Decision("again", delay_ms=int(delay_s * 1000 * (1 + policy.retry_jitter * _share(seed))))
+
+
+def _share(seed: str) -> float:
+    """A number from 0 up to 1 that looks random and follows from the seed."""
+    return zlib.crc32(seed.encode()) / (1 << 32)

@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -22,6 +22,7 @@ from agentcom.broker.connection import (
     TROUBLE,
     Connections,
     backoff_s,
+    explained,
     is_away,
     stop_if_refused,
     until_back,
@@ -31,10 +32,12 @@ from agentcom.broker.streams import UNREADABLE, Entry
 from agentcom.capability import InvalidRequirement
 from agentcom.clock import steady_clock
 from agentcom.model.codec import decode_report, decode_request
+from agentcom.model.commit import LAST_ID
 from agentcom.model.messages import Beat, Line, Submit
 from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.core import Core
 from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
+from agentcom.scheduler.rhythm import Appetite, Duties
 from agentcom.scheduler.sweep import Sweep
 from agentcom.settings import Policy
 
@@ -43,22 +46,37 @@ log = logging.getLogger("agentcom.scheduler")
 TASKS_PER_COMMIT = 1_000
 """A commit is one Lua call during which Redis serves nobody else: bounded to some ten milliseconds."""
 
-READ_BYTES = 16 * 1024 * 1024
-"""A read brings about so much at most, however large its entries are."""
-
-FIRST_READ = 16
 STANDBY_TRIES_PER_LEASE = 4
-RENEWALS_PER_LEASE = 3
 
 
 class SchedulerService:
-    """One scheduler process. Any number may run; one leads."""
+    """One scheduler process. Any number may run; one leads.
 
-    def __init__(self, connections: Connections, pool: str, policy: Policy) -> None:
-        self._store = SchedulerStore(connections, pool, policy)
+    Args:
+        connections: to Redis.
+        pool: name of the pool.
+        policy: the pool's.
+        clock: Unix time in ms, that never goes back.
+        random_hex: a text of twice so many random hexadecimal digits.
+        pulse: called at every turn of its loops, also while Redis is away: a watchdog sees by it that they turn.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        pool: str,
+        policy: Policy,
+        *,
+        clock: Callable[[], int] | None = None,
+        random_hex: Callable[[int], str] = secrets.token_hex,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pulse = pulse
+        self._store = SchedulerStore(connections, pool, policy, random_hex)
         self._policy = policy
-        self._clock = steady_clock()
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._clock = clock or steady_clock()
+        self._random_hex = random_hex
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{random_hex(4)}"
         self._beats: dict[str, tuple[str, int]] = {}
         self._committed = ("", "")
         self._said_full = False
@@ -76,6 +94,7 @@ class SchedulerService:
         """
         short_terms = 0
         while True:
+            self._pulse()
             began = self._clock()
             try:
                 led = await self._term(on_lead)
@@ -84,7 +103,7 @@ class SchedulerService:
                 _say(error)
                 led = True
             if not led:
-                await anyio.sleep(self._policy.lease_s / STANDBY_TRIES_PER_LEASE)
+                await anyio.sleep(min(self._policy.lease_s / STANDBY_TRIES_PER_LEASE, BLOCK_MAX_S))
                 continue
             lasted_s = (self._clock() - began) / 1000
             short_terms = short_terms + 1 if lasted_s < self._policy.lease_s else 0
@@ -105,30 +124,35 @@ class SchedulerService:
 
     async def _lead(self, fence: Fence, on_lead: Callable[[], None]) -> None:
         """Lead until another does, or Redis is found to have lost or gained a commit."""
-        duties = _Duties(self._policy, self._clock())
+        duties = Duties(self._policy, self._clock())
         core, head = await self._load(fence, duties)
         sweep = Sweep(self._store, self._policy)
         for left in await sweep.left_over([agent.name for agent in core.agents.values() if agent.running]):
             core.apply(left, self._clock())
         on_lead()
-        appetite = _Appetite(self._policy.batch)
+        appetite = Appetite(self._policy.batch)
         while True:
             if not await self._still_leads(duties):
                 return
             now = self._clock()
-            if duties.beats_due(now):
-                await self._hear(core, now)
+            # Fetched before the reports are read: what was reported before it beat is then known when it is heard.
+            beats = await self._new_beats(core) if duties.beats_due(now) else []
             if duties.sweep_due(now):
                 for event in await self._sweep(sweep, core):
                     core.apply(event, now)
+            if duties.streams_due(now) and not await self._store.goes_on(head):
+                log.warning("inbox or reports were made anew; loading again")
+                return
             room = self._room(core)
             if not await self._commit(core, fence, head):
                 return
-            block_ms = duties.block_ms(self._clock(), core.wake_at())
+            block_ms = 0 if beats else duties.block_ms(self._clock(), core.wake_at())
             batches = await self._store.read(head, appetite.entries, block_ms, inbox=room)
             appetite.fed(batches)
             if batches and not await self._take(core, fence, head, batches):
                 return
+            for beat in beats:
+                core.apply(Beaten(beat), self._clock())
 
     async def _sweep(self, sweep: Sweep, core: Core) -> list[Reclaimed | Emptied]:
         """What silent agents hold. That one of their streams is damaged is no reason to stop working for the others."""
@@ -141,23 +165,25 @@ class SchedulerService:
             _say(error)
             return []
 
-    async def _still_leads(self, duties: _Duties) -> bool:
+    async def _still_leads(self, duties: Duties) -> bool:
         """Renew the lease when that is due."""
+        self._pulse()
         if not duties.renewal_due(self._clock()) or await self._store.renew_lead(self._owner):
             return True
         log.warning("the lease was lost to %s", await self._store.leader() or "nobody")
         return False
 
-    async def _load(self, fence: Fence, duties: _Duties) -> tuple[Core, Head]:
+    async def _load(self, fence: Fence, duties: Duties) -> tuple[Core, Head]:
         """Everything that the pool has. The lease is renewed meanwhile: a large pool takes longer than it."""
         started = self._clock()
         head = await self._store.head()
         fence.seq = head.seq
         self._committed = (head.inbox_at, head.reports_at)
         self._said_full = False
-        core = Core(self._policy, lambda: secrets.token_hex(8))
+        core = Core(self._policy, lambda: self._random_hex(8))
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
+        core.load_signs(head.signs)
         with no_collection():
             async for records, missing in self._store.open_records():
                 unfit = [task for task, record in records.items() if not _load_task(core, record, started)]
@@ -247,15 +273,12 @@ class SchedulerService:
 
     # -------------------------------------------------------------- hearing
 
-    async def _hear(self, core: Core, now: int) -> None:
-        """Let the core know of beats that are new. Only that a beat changed counts, not the time written in it: the
+    async def _new_beats(self, core: Core) -> list[Beat]:
+        """Beats that changed since the last look. Only that a beat changed counts, not the time written in it: the
         sidecar's clock is another machine's. What was there when this leader loaded may be a dead agent's."""
-        marks: dict[str, tuple[str, int]] = {}
-        for beat in await self._store.beats(list(core.agents)):
-            marks[beat.agent] = _mark(beat)
-            if self._beats.get(beat.agent) != _mark(beat):
-                core.apply(Beaten(beat), now)
-        self._beats = marks
+        beats = await self._store.beats(list(core.agents))
+        known, self._beats = self._beats, {beat.agent: _mark(beat) for beat in beats}
+        return [beat for beat in beats if known.get(beat.agent) != _mark(beat)]
 
     # ----------------------------------------------------------- committing
 
@@ -264,15 +287,18 @@ class SchedulerService:
 
         A commit whose reply was lost is sent again with its id, and is then performed once.
         """
+        self._pulse()
         commit = core.take(self._clock())
-        commit.inbox_at, commit.reports_at = self._moved(head)
+        positions = (head.inbox_at, head.reports_at)
+        commit.inbox_at, commit.reports_at = positions if commit.restated else self._moved(head)
         if commit.empty:
             return True
         call = self._store.encode(commit, fence)
         began = self._clock()
-        reply = await until_back(lambda: self._store.commit(call), _say)
+        reply = await until_back(lambda: self._store.commit(call), self._wait_for)
         if reply in ("done", "repeated"):
             fence.seq += 1
+            head.passed()
             self._committed = (head.inbox_at, head.reports_at)
             if commit.inbox_at or commit.reports_at:
                 self._spoiled.clear()
@@ -283,11 +309,15 @@ class SchedulerService:
         self._distrust_ids = reply == "exists"
         return False
 
+    def _wait_for(self, error: Exception) -> None:
+        self._pulse()
+        _say(error)
+
     def _moved(self, head: Head) -> tuple[str, str]:
         inbox_at, reports_at = self._committed
         return (
-            head.inbox_at if head.inbox_at != inbox_at else "",
-            head.reports_at if head.reports_at != reports_at else "",
+            head.inbox_at if head.inbox_at != inbox_at or head.inbox_at == LAST_ID else "",
+            head.reports_at if head.reports_at != reports_at or head.reports_at == LAST_ID else "",
         )
 
     async def _resign(self) -> None:
@@ -307,57 +337,6 @@ def no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-class _Duties:
-    """When the periodic duties of a leader are due."""
-
-    def __init__(self, policy: Policy, now: int) -> None:
-        self._renew_ms = int(policy.lease_s * 1000 / RENEWALS_PER_LEASE)
-        self._beats_ms = int(policy.beat_s * 1000 / 2)
-        self._sweep_ms = int(policy.sweep_s * 1000)
-        self._renew_at = now + self._renew_ms
-        self._beats_at = now + self._beats_ms
-        self._sweep_at = now
-
-    def renewal_due(self, now: int) -> bool:
-        if now < self._renew_at:
-            return False
-        self._renew_at = now + self._renew_ms
-        return True
-
-    def beats_due(self, now: int) -> bool:
-        if now < self._beats_at:
-            return False
-        self._beats_at = now + self._beats_ms
-        return True
-
-    def sweep_due(self, now: int) -> bool:
-        if now < self._sweep_at:
-            return False
-        self._sweep_at = now + self._sweep_ms
-        return True
-
-    def block_ms(self, now: int, wake_at: int | None) -> int:
-        """How long a read may wait: until the next duty, and no longer than a read may block at all."""
-        due = min(self._renew_at, self._beats_at, self._sweep_at, wake_at if wake_at is not None else self._renew_at)
-        return max(1, min(due - now, int(BLOCK_MAX_S * 1000)))
-
-
-class _Appetite:
-    """How many entries to read at once: fewer where they are large, so that what is read fits into memory."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.entries = min(most, FIRST_READ)
-
-    def fed(self, batches: Mapping[str, Sequence[Entry]]) -> None:
-        """What was read last."""
-        size = sum(len(entry.body) for entries in batches.values() for entry in entries)
-        if size > READ_BYTES:
-            self.entries = max(1, self.entries * READ_BYTES // size)
-        elif any(len(entries) >= self.entries for entries in batches.values()):
-            self.entries = min(self._most, self.entries * 2)
 
 
 def _load_task(core: Core, record: CarriedRecord, now: int) -> bool:
@@ -385,4 +364,4 @@ def _mark(beat: Beat) -> tuple[str, int]:
 
 def _say(error: Exception) -> None:
     what = "is away" if is_away(error) else "does not do what it was asked, and will be asked again"
-    log.warning("Redis %s: %s", what, str(error) or type(error).__name__)
+    log.warning("Redis %s: %s", what, explained(error))

@@ -15,11 +15,12 @@ from agentcom.model.agent import AgentRecord, Link
 from agentcom.model.commit import Commit, OrderOut, RefusalOut
 from agentcom.model.lifecycle import ENDED, TaskState, allowed
 from agentcom.model.messages import DeadLetter, Line, Refusal
+from agentcom.scheduler.livelock import Livelock
 from agentcom.scheduler.matching import Matcher
 from agentcom.scheduler.work import Demands, Work
 from agentcom.settings import Policy
 
-TimerKind = Literal["retry", "accept", "expire", "link", "forget"]
+TimerKind = Literal["retry", "accept", "expire", "link", "forget", "health"]
 Timer = tuple[int, int, TimerKind, str, int]
 """When, a tie-breaker, what, of which task or agent, and what it is about: a task's generation, a link's `since_at`."""
 
@@ -28,6 +29,18 @@ MAX_NAMED = 64
 
 ENDED_REMEMBERED = 50_000
 """Ids of tasks that ended under this leader, so that sending them again needs no look-up."""
+
+
+class Suspicion:
+    """Where an agent's last beat and its record differed. One beat proves nothing: what it says may be on its way."""
+
+    __slots__ = ("asked", "strangers")
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+        """Tokens of the record that the beat did not name; their outcomes were asked for."""
+        self.strangers: set[str] = set()
+        """Tokens that the beat named and the record did not."""
 
 
 class State:
@@ -47,6 +60,8 @@ class State:
         self.spec_bytes = 0
         self.seq = 0
         self.used = 0
+        self.livelock = Livelock(policy.livelock_requeues, int(policy.livelock_s * 1000))
+        self.suspicions: dict[str, Suspicion] = {}
         self.commit = Commit()
         self._timers: list[Timer] = []
         self._timer_count = 0
@@ -117,15 +132,18 @@ class State:
         """Change whether an agent is heard from, and journal it."""
         if agent.link == link:
             return
-        self.journal(Line(now, "agent", trigger, agent.link, link, agent=agent.name))
+        self.journal(Line(now, "agent", trigger, agent.link, link, agent=agent.name, axis="link"))
         agent.link = link
         agent.since_at = now
+        agent.lost = False
         self.save_agent(agent)
 
-    def release(self, agent: AgentRecord, token: str) -> None:
+    def release(self, agent: AgentRecord, token: str, now: int) -> None:
         """Free the slot that this attempt occupied, if it still does."""
         task = agent.running.pop(token, None)
         if task is not None:
+            if agent.draining and not agent.running:
+                self.journal(Line(now, "agent", "drained", agent.health, agent.health, agent=agent.name))
             self.save_agent(agent)
             held = self.tasks.get(task)
             if held is not None:

@@ -96,15 +96,19 @@ NOBODY: frozenset[str] = frozenset()
 
 
 def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
-    """Agents that failed it in a way that is more likely theirs than the work's; sending it back forgives them."""
+    """Agents that failed it in a way that is more likely theirs than the work's, and those that a person took it from;
+    sending it back forgives them."""
     if not record.attempts:
         return NOBODY
-    counted = [attempt for attempt in record.attempts if attempt.counted]
-    since = record.generation - record.handbacks - record.granted
-    return frozenset(
-        attempt.agent
-        for attempt in counted[max(0, len(counted) - since) :]
-        if attempt.outcome is not None
-        and attempt.outcome.result != "completed"
-        and blames_agent(attempt.outcome.reason)
-    )
+    left = record.generation - record.handbacks - record.waits - record.granted
+    found: set[str] = set()
+    for attempt in reversed(record.attempts):
+        if attempt.counted and left <= 0:
+            break
+        left -= attempt.counted
+        outcome = attempt.outcome
+        if outcome is None or outcome.result == "completed":
+            continue
+        if blames_agent(outcome.reason) if attempt.counted else outcome.reason == "requeued":
+            found.add(attempt.agent)
+    return frozenset(found)

@@ -1,6 +1,7 @@
 """Merges the defaults, the file, the environment and the flags: later wins, and what is wrong is refused."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -8,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
 from agentcom.errors import ConfigurationError
@@ -17,6 +19,7 @@ from agentcom.settings.schema import (
     AGENT_NAME_PATTERN,
     AGENT_NAME_RULE,
     AgentSettings,
+    AlertSettings,
     Loaded,
     Policy,
     Settings,
@@ -28,21 +31,31 @@ PREFIX = "AGENTCOM_"
 # call agentcom itself.
 RESERVED_VARIABLES = frozenset({"AGENTCOM_CONFIG", *PROCESS_VARIABLES})
 
-# A section is "" (the top), "policy" or "agents.NAME".
-_TOP = {info.name: info for info in fields(Settings) if info.name not in {"policy", "agents"}}
-_POLICY = {info.name: info for info in fields(Policy)}
+# A section is "" (the top), "policy", "alerts" or "agents.NAME".
+_TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings}
+_TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, "agents"}}
+_OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
 _AGENT = {info.name: info for info in fields(AgentSettings)}
 
 _VARIABLES = MappingProxyType(
     {f"{PREFIX}{name.upper()}": ("", name) for name in _TOP}
-    | {f"{PREFIX}POLICY_{name.upper()}": ("policy", name) for name in _POLICY}
+    | {
+        f"{PREFIX}{table.upper()}_{name.upper()}": (table, name)
+        for table, names in _OF_TABLES.items()
+        for name in names
+    }
 )
 
-# Arrays that a variable or a flag may write as one text; an argv is never split.
-_COMMA_SEPARATED = frozenset({"retry_delays_s", "env_pass"})
+# Arrays that a variable or a flag may write as one text. Each URL of an array of them may hold commas.
+_COMMA = re.compile(r",")
+_COMMA_BEFORE_URL = re.compile(r",\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_SEPARATORS = {"retry_delays_s": _COMMA, "env_pass": _COMMA, "urls": _COMMA_BEFORE_URL}
+
+# An argv is never split: as one text it is a JSON array.
+_ARGV = frozenset({"command", "self_test"})
 
 # Never repeated in a message: they hold passwords.
-_SECRET = frozenset({"redis", "env"})
+_SECRET = frozenset({"redis", "env", "urls"})
 
 
 def load(file: tuple[str, str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Loaded:
@@ -62,7 +75,8 @@ def load(file: tuple[str, str] | None, environ: Mapping[str, str], overrides: Ma
     _take_flags(given, overrides)
     agents = {agent: AgentSettings(**given.values(f"agents.{agent}")) for agent in given.agents}
     policy = Policy(**given.values("policy"))
-    settings = Settings(**given.values(""), policy=policy, agents=agents)
+    alerts = AlertSettings(**given.values("alerts"))
+    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts)
     _check_policy(given, policy)
     _check_agents(given, agents)
     return Loaded(settings=settings, sources={key: given.source(key) for key, _ in entries(settings)})
@@ -88,7 +102,7 @@ class _Given:
         """Takes a value on; `lax` reads numbers, and arrays of plain words, from texts."""
         known = _known_fields(section)
         if name not in known:
-            tables = () if section or lax else ("policy", "agents")
+            tables = () if section or lax else (*_TABLES, "agents")
             _refuse_unknown(source, section, name, value, [*known, *tables])
         self._count += 1
         converted = _convert(known[name], section, value, source, lax=lax)
@@ -122,9 +136,9 @@ def _take_file(given: _Given, path: str, text: str) -> None:
         problem = f"{escaped(path)}: expected TOML: {shortened(escaped(str(error)), 200)}"
         raise ConfigurationError(problem) from None
     for name, value in document.items():
-        if name == "policy":
-            for key, item in _table(value, path, "policy").items():
-                given.put("policy", key, item, path)
+        if name in _TABLES:
+            for key, item in _table(value, path, name).items():
+                given.put(name, key, item, path)
         elif name == "agents":
             for agent, table in _table(value, path, "agents").items():
                 given.name_agent(agent, path)
@@ -153,13 +167,14 @@ def _take_flags(given: _Given, overrides: Mapping[str, object]) -> None:
         flag = f"--{name.replace('_', '-')}"
         if section.startswith("agents."):
             given.name_agent(section.removeprefix("agents."), flag)
-        elif section not in {"", "policy"}:
-            _refuse(flag, toml_key(shortened(key)), "a setting, policy.SETTING or agents.NAME.SETTING")
+        elif section and section not in _TABLES:
+            expected = "a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING"
+            _refuse(flag, toml_key(shortened(key)), expected)
         given.put(section, name, value, flag, lax=True)
 
 
 def _known_fields(section: str) -> dict[str, FieldInfo]:
-    return _AGENT if section.startswith("agents.") else _POLICY if section else _TOP
+    return _AGENT if section.startswith("agents.") else _OF_TABLES[section] if section else _TOP
 
 
 def _table(value: object, path: str, key: str) -> dict[str, object]:
@@ -169,18 +184,30 @@ def _table(value: object, path: str, key: str) -> dict[str, object]:
 
 
 def _convert(info: FieldInfo, section: str, value: object, source: str, *, lax: bool) -> object:
-    if lax and isinstance(value, str) and info.name in _COMMA_SEPARATED:
-        value = [part.strip() for part in value.split(",")]
+    if lax and isinstance(value, str):
+        value = _read_array(info.name, value)
     expected: str | None
     try:
         converted = msgspec.convert(value, info.type, strict=not lax)
-        expected = field_problem(info.name, converted)
+        expected = field_problem(section, info.name, converted)
     except msgspec.ValidationError:
         expected = rule(info.name, info.type)
     if expected is not None:
         got = "" if info.name in _SECRET else f", got {_shown(value)}"
         _refuse(source, _dotted(section, info.name), f"{expected}{got}")
     return converted
+
+
+def _read_array(name: str, text: str) -> object:
+    """The array that `text` writes, where the setting takes one; else, or if it writes none, `text` itself."""
+    if name in _SEPARATORS:
+        return [part.strip() for part in _SEPARATORS[name].split(text)]
+    if name in _ARGV:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return text
 
 
 def _shown(value: object) -> str:
@@ -229,7 +256,8 @@ def _refuse_unknown(source: str, section: str, name: str, value: object, known: 
 def _refuse_unknown_variable(variable: str) -> NoReturn:
     near = _near(variable, [*_VARIABLES, *RESERVED_VARIABLES])
     top = ", ".join(PREFIX + name.upper() for name in _TOP)
-    problem = f"{escaped(variable)}: expected {top} or {PREFIX}POLICY_ with a setting of policy"
+    tables = " or ".join(f"{PREFIX}{table.upper()}_ with a setting of {table}" for table in _TABLES)
+    problem = f"{escaped(variable)}: expected {top} or {tables}"
     raise ConfigurationError(problem, f"Did you mean {near}?" if near else "")
 
 

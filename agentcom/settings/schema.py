@@ -44,9 +44,28 @@ class Policy(Struct, frozen=True, kw_only=True):
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 4
     # Retried work waits behind fresh work of the same priority at most so long.
     retry_age_s: Annotated[float, Meta(ge=0, le=604_800)] = 600.0
+    # Each of these waits is longer by up to this share of it, so that what failed together is not tried together.
+    retry_jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    # An agent that failed so many attempts in a row gets no work for so long; then one task, to prove itself.
+    breaker_failures: Annotated[int, Meta(ge=1, le=1_000)] = 3
+    breaker_s: Annotated[float, Meta(ge=0.05, le=86_400)] = 300.0
+    # How long an agent is left alone whose provider refused requests without saying until when.
+    rate_limit_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
+    # How often a task may meet a rate limit before that counts as a failure.
+    max_waits: Annotated[int, Meta(ge=0, le=1_000)] = 20
+    # From one self-test of an agent to the next, and how long one may take.
+    self_test_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 300.0
+    self_test_limit_s: Annotated[float, Meta(ge=0.05, le=600)] = 30.0
+    # An agent whose disk has less left takes no work.
+    disk_free_bytes: Annotated[int, Meta(ge=0, le=1_099_511_627_776)] = 104_857_600
+    # So many requeues within so long without any completion are a livelock.
+    livelock_requeues: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    livelock_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     # The leader's lease: a crashed leader is replaced after about so long, a quarter more at most.
     lease_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
     max_open_tasks: Count = 1_000_000
+    # Requests that wait unread; while there are more, further ones are refused.
+    max_inbox: Count = 100_000
     # Task text that the scheduler holds in memory, over all open tasks.
     max_open_bytes: Annotated[int, Meta(ge=1, le=1_099_511_627_776)] = 1_073_741_824
     # The text of one task.
@@ -110,6 +129,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     # The agent's context window; 0 means unknown.
     context_tokens: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     workspace: Path = ""
+    # The argv of a check, run now and then, that ends with 0 if the agent can be woken; empty: its program exists.
+    self_test: Annotated[
+        tuple[str, ...],
+        Meta(max_length=1_000, description="a program and its arguments, as an array of texts"),
+    ] = ()
+    # The git repository that it works on; it gets no work while that cannot be reached.
+    repo: Annotated[str, Meta(max_length=4_096, description="a URL or path of a git repository")] = ""
     # Variables set for the agent's process, over those it inherits.
     env: Annotated[
         dict[str, str], Meta(max_length=1_000, description="names of environment variables with a text each")
@@ -118,6 +144,31 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     env_pass: Annotated[
         tuple[str, ...], Meta(max_length=1_000, description="an array of names of environment variables")
     ] = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "USER", "SHELL", "TMPDIR")
+
+
+class AlertSettings(Struct, frozen=True, kw_only=True):
+    """Who is told when something is wrong. Schedulers tell; each incident is told once, and again when it is over."""
+
+    # Where to, as Apprise has it: https://github.com/caronc/apprise/wiki
+    urls: Annotated[
+        tuple[Annotated[str, Meta(max_length=4_096)], ...],
+        Meta(max_length=100, description="an array of Apprise URLs, such as ntfy://topic"),
+    ] = ()
+    # The argv of a program that is run for each alert, which it gets as JSON on stdin.
+    command: Annotated[
+        tuple[str, ...],
+        Meta(max_length=1_000, description="a program and its arguments, as an array of texts"),
+    ] = ()
+    # What is told: findings of this severity or graver.
+    severity: Annotated[Literal["warning", "critical"], Meta(description='"warning" or "critical"')] = "critical"
+    # From one look at the pool to the next.
+    every_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 15.0
+    # How long one delivery may take.
+    timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 20.0
+    # At most so many are told in an hour; then one says that there are more.
+    per_hour: Annotated[int, Meta(ge=1, le=10_000)] = 60
+    # An agent that is silent for so long is an incident.
+    agent_down_s: Annotated[float, Meta(ge=0.1, le=604_800)] = 300.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -136,6 +187,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Path = ""
     policy: Policy = field(default_factory=Policy)
     agents: dict[str, AgentSettings] = field(default_factory=dict)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):

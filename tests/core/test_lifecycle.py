@@ -59,8 +59,9 @@ def test_only_what_waits_for_an_agent_is_assigned_and_only_what_is_assigned_work
 
 
 @pytest.mark.pitfall_4
-def test_only_what_runs_can_complete():
-    assert {before for before in NEXT if allowed(before, "completed")} == RUNNING
+def test_only_what_runs_can_complete_or_by_a_late_result_what_was_given_up_last():
+    given_up = {"queued", "retry_wait", "input_required"}
+    assert {before for before in NEXT if allowed(before, "completed")} == RUNNING | given_up
 
 
 def test_no_state_follows_itself_and_every_step_says_why():

@@ -14,6 +14,7 @@ from agentcom.settings import (
     PLACEHOLDERS,
     RESERVED_VARIABLES,
     AgentSettings,
+    AlertSettings,
     Loaded,
     Policy,
     Settings,
@@ -95,9 +96,12 @@ def test_flags_alone_make_an_agent() -> None:
 def test_every_setting_outside_of_agents_has_a_variable() -> None:
     policy = {f"AGENTCOM_POLICY_{field.name.upper()}": str(field.default) for field in fields(Policy)}
     policy["AGENTCOM_POLICY_RETRY_DELAYS_S"] = "0, 30,120"
+    alerts = {f"AGENTCOM_ALERTS_{field.name.upper()}": str(field.default) for field in fields(AlertSettings)}
+    alerts |= {"AGENTCOM_ALERTS_URLS": "ntfy://t", "AGENTCOM_ALERTS_COMMAND": '["tell", "me"]'}
     top = {"AGENTCOM_REDIS": "unix:///r", "AGENTCOM_POOL": "p", "AGENTCOM_DATA_DIR": "/d"}
-    loaded = load(None, policy | top, {})
-    assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d")
+    loaded = load(None, policy | alerts | top, {})
+    told = AlertSettings(urls=("ntfy://t",), command=("tell", "me"))
+    assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told)
     assert "default" not in loaded.sources.values()
 
 
@@ -111,13 +115,39 @@ def test_every_setting_has_exactly_one_source() -> None:
     top = {"redis", "pool", "data_dir"}
     policy = {f"policy.{field.name}" for field in fields(Policy)}
     oak = {f"agents.oak.{field.name}" for field in fields(AgentSettings)}
-    assert loaded.sources.keys() == top | policy | oak
+    alerts = {f"alerts.{field.name}" for field in fields(AlertSettings)}
+    assert loaded.sources.keys() == top | policy | oak | alerts
     assert [key for key, _, _ in describe(loaded)] == list(loaded.sources)
 
 
 def test_settings_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
         from_file("").settings.policy.beat_s = 1.0  # type: ignore[misc]
+
+
+# Alerts
+
+
+def test_a_flag_beats_a_variable_beats_the_file_for_alerts_too() -> None:
+    text = "[alerts]\nevery_s = 1\nper_hour = 2\ntimeout_s = 3\n"
+    environ = {"AGENTCOM_ALERTS_PER_HOUR": "20", "AGENTCOM_ALERTS_TIMEOUT_S": "30"}
+    loaded = load((FILE, text), environ, {"alerts.timeout_s": 300})
+    assert loaded.settings.alerts == AlertSettings(every_s=1.0, per_hour=20, timeout_s=300.0)
+    sources = [loaded.sources[f"alerts.{name}"] for name in ("every_s", "per_hour", "timeout_s", "severity")]
+    assert sources == [FILE, "AGENTCOM_ALERTS_PER_HOUR", "--timeout-s", "default"]
+
+
+def test_several_urls_in_a_variable_are_separated_by_commas_and_may_hold_some() -> None:
+    environ = {"AGENTCOM_ALERTS_URLS": "mailto://u:p@h?to=a@b,c@d, ntfys://topic,json://h/x"}
+    urls = load(None, environ, {}).settings.alerts.urls
+    assert urls == ("mailto://u:p@h?to=a@b,c@d", "ntfys://topic", "json://h/x")
+
+
+def test_of_a_receiver_only_the_scheme_is_shown() -> None:
+    text = '[alerts]\nurls = ["ntfys://secret-topic", "tgram://123:secret/456"]\n'
+    loaded = from_file(text)
+    assert shown(loaded)["alerts.urls"] == '["ntfys://…", "tgram://…"]'
+    assert loaded.settings.alerts.urls[0] == "ntfys://secret-topic"
 
 
 # Redis and secrets
@@ -128,14 +158,16 @@ def test_settings_can_not_be_changed() -> None:
     [
         "redis://localhost",
         "redis://localhost:6379/0",
-        "rediss://user:p%40ss@redis.example:6380/15?socket_timeout=5",
+        "rediss://user:p%40ss@redis.example:6380/15?ssl_ca_certs=/ca.pem",
         "redis://:secret@[::1]:6379/",
         "redis://a,b:c,d@localhost",
+        "redis://user:secret@one:6379,two:6379,[::1]/0",
+        "sentinel://user:secret@one,two:26380/main/3?sentinel_username=s&sentinel_password=t&tls=true",
         "unix:///run/redis.sock?db=3",
         "unix://user:secret@/run/redis.sock",
     ],
 )
-def test_one_address_of_redis_is_taken(url: str) -> None:
+def test_every_form_of_address_of_redis_is_taken(url: str) -> None:
     assert load(None, {"AGENTCOM_REDIS": url}, {}).settings.redis == url
 
 
@@ -149,6 +181,9 @@ def test_one_address_of_redis_is_taken(url: str) -> None:
         ("redis://h?db=1&PASSWORD=secret", "redis://h?db=1&PASSWORD=***"),
         ("unix://user:secret@/run/r.sock", "unix://user:***@/run/r.sock"),
         ("unix:///run/a@b.sock", "unix:///run/a@b.sock"),
+        ("redis://user:secret@g:1,h:2/0", "redis://user:***@g:1,h:2/0"),
+        ("sentinel://:secret@g,h/main?sentinel_password=secret", "sentinel://:***@g,h/main?sentinel_password=***"),
+        ("rediss://h?ssl_password=secret&db=1", "rediss://h?ssl_password=***&db=1"),
         ("redis://h:6379/0", "redis://h:6379/0"),
     ],
 )
@@ -190,6 +225,7 @@ def test_the_example_shows_every_section_and_setting() -> None:
     shown_in_file = tomllib.loads(EXAMPLE.read_text())
     assert shown_in_file.keys() == {field.name for field in fields(Settings)}
     assert shown_in_file["policy"].keys() == {field.name for field in fields(Policy)}
+    assert shown_in_file["alerts"].keys() == {field.name for field in fields(AlertSettings)}
     of_agents = {name for agent in shown_in_file["agents"].values() for name in agent}
     assert of_agents == {field.name for field in fields(AgentSettings)}
 
@@ -197,6 +233,7 @@ def test_the_example_shows_every_section_and_setting() -> None:
 def test_the_example_loads_and_states_the_defaults() -> None:
     settings = load((str(EXAMPLE), EXAMPLE.read_text()), {}, {}).settings
     assert settings.policy == Policy()
+    assert settings.alerts == AlertSettings()
     assert (settings.redis, settings.pool, settings.data_dir) == ("", "default", "")
     assert settings.agents["oak"].env_pass == AgentSettings().env_pass
 
@@ -236,9 +273,10 @@ def test_a_command_that_loads_can_always_be_filled(arguments: list[str]) -> None
 
 KEYS = st.sampled_from(
     [
-        *("redis", "pool", "data_dir", "policy", "agents", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
+        *("redis", "pool", "data_dir", "policy", "alerts", "agents", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
         *(field.name for field in fields(Policy)),
         *(field.name for field in fields(AgentSettings)),
+        *(field.name for field in fields(AlertSettings)),
     ]
 )
 SCALARS = st.sampled_from(
@@ -262,11 +300,12 @@ DOTTED_KEYS = st.lists(KEYS, min_size=1, max_size=4).map(".".join)
 LINES = (
     st.tuples(DOTTED_KEYS, VALUES).map(" = ".join)
     | DOTTED_KEYS.map(lambda key: f"[{key}]")
-    | st.sampled_from(["[policy]", "[agents.oak]", 'command = ["work"]', "[[agents]]", "# …"])
+    | st.sampled_from(["[policy]", "[alerts]", "[agents.oak]", 'command = ["work"]', "[[agents]]", "# …"])
 )
 DOCUMENTS = st.text() | st.lists(LINES, max_size=6).map("\n".join)
 VARIABLES = st.sampled_from(["POOL", "REDIS", "DATA_DIR", "CONFIG", "TASK_ID"]) | st.sampled_from(
     [f"POLICY_{field.name.upper()}" for field in fields(Policy)]
+    + [f"ALERTS_{field.name.upper()}" for field in fields(AlertSettings)]
 )
 OBJECTS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()) | st.binary()
 

@@ -29,7 +29,7 @@ def refusal(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("beats = 1", "beats: expected a setting, but there is none of that name. Known: agents, data_dir, "),
+        ("beats = 1", "beats: expected a setting, but there is none of that name. Known: agents, alerts, data_dir, "),
         ("pol = 'x'", "pol: expected a setting, but there is none of that name. Did you mean pool?"),
         ("[agent.oak]", "agent: expected a setting, but there is none of that name. Did you mean agents?"),
         (
@@ -121,6 +121,9 @@ def test_every_number_of_the_policy_has_bounds_and_a_unit(name: str) -> None:
         ('env = { AGENTCOM_TASK_ID = "1" }', "env: expected no AGENTCOM_TASK_ID, for the sidecar sets it"),
         ('env_pass = "PATH"', 'env_pass: expected an array of names of environment variables, got "PATH"'),
         ('env_pass = ["A=B"]', "env_pass: expected names of letters, digits and underscores"),
+        ('self_test = "work --version"', "self_test: expected a program and its arguments, as an array of texts"),
+        ('self_test = ["", "x"]', "self_test: expected the name of a program first"),
+        ('repo = "a\\u0000"', "repo: expected a URL or path without a NUL character"),
     ],
 )
 def test_a_wrong_setting_of_an_agent_is_refused(line: str, expected: str) -> None:
@@ -144,6 +147,43 @@ def test_a_wrong_command_is_refused(command: str, expected: str) -> None:
     message = refusal(f"[agents.oak]\ncommand = {command}")
     assert message.startswith(f"{FILE}: agents.oak.command: expected ")
     assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("url = 'x'", "url: expected a setting of alerts, but there is none of that name. Did you mean urls?"),
+        ("urls = 'json://secret'", "urls: expected an array of Apprise URLs, such as ntfy://topic"),
+        (
+            "urls = ['json://h', 'secret']",
+            "urls: expected an array of Apprise URLs, such as ntfy://topic, but number 2 is",
+        ),
+        ("urls = ['json://']", "urls: expected an array of Apprise URLs, such as ntfy://topic, but number 1 is none"),
+        (
+            'urls = ["json://secret\\n"]',
+            "urls: expected an array of Apprise URLs, such as ntfy://topic, but number 1 is",
+        ),
+        ("command = 'tell me'", 'command: expected a program and its arguments, as an array of texts, got "tell me"'),
+        ("command = ['']", 'command: expected the name of a program first, got [""]'),
+        ("severity = 'notice'", 'severity: expected "warning" or "critical", got "notice"'),
+        ("every_s = 0", "every_s: expected seconds from 0.1 to 3_600, got 0"),
+        ("per_hour = 0", "per_hour: expected a whole number from 1 to 10_000, got 0"),
+    ],
+)
+def test_a_wrong_setting_of_alerts_is_refused_without_its_secrets(line: str, expected: str) -> None:
+    message = refusal(f"[alerts]\n{line}")
+    assert message.startswith(f"{FILE}: alerts.{expected}")
+    assert "secret" not in message
+
+
+def test_the_command_of_alerts_has_no_placeholders_so_that_braces_mean_themselves() -> None:
+    assert load((FILE, "[alerts]\ncommand = ['tell', '{x}']"), {}, {}).settings.alerts.command == ("tell", "{x}")
+
+
+@pytest.mark.parametrize("value", ["tell me", '"tell"', "[1]", "[", "[" * 100_000])
+def test_an_argv_in_a_variable_is_a_json_array(value: str) -> None:
+    message = refusal(environ={"AGENTCOM_ALERTS_COMMAND": value})
+    assert message.startswith("AGENTCOM_ALERTS_COMMAND: alerts.command: expected a program and its arguments")
 
 
 def test_an_agent_without_a_command_is_refused_in_the_name_of_who_declared_it() -> None:
@@ -190,8 +230,12 @@ def test_an_unknown_variable_is_refused_even_when_it_is_empty() -> None:
         ("pol", "x", "--pol: pol: expected a setting, but there is none of that name. Did you mean pool?"),
         ("policy", "x", "--policy: policy: expected a setting, but there is none of that name. Did you mean pool?"),
         ("nothing", 1, "--nothing: nothing: expected a setting, but there is none of that name. Known: data_dir, "),
-        ("a.b", 1, '--b: "a.b": expected a setting, policy.SETTING or agents.NAME.SETTING'),
-        ("agents.slots", 1, '--slots: "agents.slots": expected a setting, policy.SETTING or agents.NAME.SETTING'),
+        ("a.b", 1, '--b: "a.b": expected a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING'),
+        (
+            "agents.slots",
+            1,
+            '--slots: "agents.slots": expected a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING',
+        ),
         ("agents.Oak.slots", 1, "--slots: agents.Oak: expected the name of an agent"),
         ("agents.oak.slot", 1, "--slot: agents.oak.slot: expected a setting of agents.oak"),
         ("policy.beat_s", True, "--beat-s: policy.beat_s: expected seconds from 0.1 to 1_800, got true"),
@@ -259,12 +303,22 @@ def test_a_contradiction_is_blamed_on_the_source_read_last() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("http://u:secret@localhost", "one URL that starts with redis://, rediss:// or unix://"),
-        ("sentinel://u:secret@localhost/main", "one URL that starts with redis://, rediss:// or unix://"),
-        ("u:secret@localhost", "one URL that starts with redis://, rediss:// or unix://"),
-        ("redis:localhost", "one URL that starts with redis://, rediss:// or unix://"),
-        ("redis://u:secret@a:1,b:2", "a URL such as redis://HOST:6379/0, with reserved characters"),
-        ("redis://u:secret@a,b", "a single address, as in redis://HOST:6379/0"),
+        ("http://u:secret@localhost", "one URL that starts with redis://, rediss://, unix:// or sentinel://"),
+        ("u:secret@localhost", "one URL that starts with redis://, rediss://, unix:// or sentinel://"),
+        ("redis:localhost", "one URL that starts with redis://, rediss://, unix:// or sentinel://"),
+        ("redis://u:secret@a,b:secret", "a URL such as redis://HOST:6379/0, with reserved characters"),
+        ("redis://u:secret@a,u:secret@b", "user and password once, before the first host, with @ in a password as %40"),
+        ("redis://u:secret@a,redis://b", "a URL such as redis://HOST:6379/0, with reserved characters"),
+        ("redis://u:secret@a,,b", "a host and a port, as in redis://HOST:6379/0, several with commas between them"),
+        ("sentinel://u:secret@a,b", "the name of a service after the sentinels, as in sentinel://HOST:26379/SERVICE/0"),
+        ("sentinel://u:x@a/secret@b/main", "the name of a service after the sentinels, as in sentinel://HOST:26379"),
+        ("sentinel://a/main/secret", "a database number after the service, as in sentinel://HOST:26379/SERVICE/0"),
+        ("sentinel://a/main?tls=secret", "true or false for the option tls"),
+        ("sentinel://a/main?ssl_password=secret", "ssl_ options only with rediss://, or with sentinel:// and tls=true"),
+        ("redis://h?db=secret", "a number for the option db"),
+        ("redis://h?secret=1", "no other options after the ? than db, username, password, client_name"),
+        ("redis://h?sentinel_password=secret", "no other options after the ? than db, username, password, client_name"),
+        ("rediss://h?ssl_cert_reqs=secret", "required or optional or none for the option ssl_cert_reqs"),
         ("redis://u:secret@", "a host and a port, as in redis://HOST:6379/0"),
         ("redis://u:secret@h:0", "a host and a port, as in redis://HOST:6379/0"),
         ("redis://u:secret@h:65536", "a URL such as redis://HOST:6379/0, with reserved characters"),
@@ -275,6 +329,7 @@ def test_a_contradiction_is_blamed_on_the_source_read_last() -> None:
         ("redis://u:secret @h", "a URL without spaces or control characters"),
         ("redis://u:secret\n@h", "a URL without spaces or control characters"),
         ("unix://secret/redis.sock", "the full path of a socket, as in unix:///run/redis.sock"),
+        ("unix:///redis#secret", "the full path of a socket, as in unix:///run/redis.sock"),
         ("unix://", "the full path of a socket, as in unix:///run/redis.sock"),
         ("redis://secret" + "x" * 5_000, "a URL in at most 4096 characters"),
     ],

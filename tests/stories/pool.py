@@ -26,6 +26,8 @@ from agentcom.model.commit import Commit
 from agentcom.model.lifecycle import ENDED, RUNNING, allowed
 from agentcom.model.messages import (
     Accepted,
+    AnyRequest,
+    Ask,
     Assign,
     Beat,
     Cancel,
@@ -36,6 +38,7 @@ from agentcom.model.messages import (
     Line,
     Refusal,
     Retry,
+    SelfTest,
     Stop,
 )
 from agentcom.model.task import Outcome, ReadRecord
@@ -44,6 +47,9 @@ from agentcom.scheduler.events import Beaten, Emptied, Malformed, Reclaimed, Rep
 from agentcom.scheduler.explain import obstacles
 from agentcom.scheduler.work import Demands, make_work
 from agentcom.settings import Policy
+
+CALM = Policy(retry_jitter=0.0, breaker_failures=1_000)
+"""For stories that are not about the breaker, and count milliseconds."""
 
 START = 1_700_000_000_000
 BEAT_EVERY_MS = 15_000
@@ -59,7 +65,7 @@ class FakePool:
     """
 
     def __init__(self, policy: Policy | None = None, *, reload: bool = False, judging: bool = True) -> None:
-        self.policy = policy or Policy()
+        self.policy = policy or CALM
         self.reload = reload
         self.judging = judging
         self.now = START
@@ -67,6 +73,7 @@ class FakePool:
         self.open: dict[str, int] = {}
         self.agents: dict[str, bytes] = {}
         self.keys: dict[str, str] = {}
+        self.signs: dict[str, str] = {}
         self.orders: dict[str, dict[str, bytes]] = {}
         self.journal: list[Line] = []
         self.refused: dict[str, list[Refusal]] = {}
@@ -74,6 +81,12 @@ class FakePool:
         self.commits: list[bytes] = []
         self.commits_refused = 0
         self.beating: dict[str, str] = {}
+        self.deaf: set[str] = set()
+        """Agents that do not obey `Ask` and `Stop` by themselves while time passes."""
+        self.says: dict[str, dict[str, str]] = {}
+        """What an agent's beats name, where that is not the truth."""
+        self.problems: dict[str, tuple[str, ...]] = {}
+        """What an agent's self-tests find."""
         self._beats = 0
         self._state_of: dict[str, str] = {}
         self._outcomes: Counter[str] = Counter()
@@ -102,6 +115,7 @@ class FakePool:
         core = Core(self.policy, self._nonce)
         core.load_agents([decode_agent(body) for body in self.agents.values()], self.now)
         core.load_keys(self.keys)
+        core.load_signs(self.signs)
         ids = sorted(self.open, key=lambda task: (self.open[task], task))
         core.load_tasks([decode_carried(self.records[task]) for task in ids if task in self.records], self.now)
         core.drop_unreadable([task for task in ids if task not in self.records], self.now)
@@ -163,6 +177,11 @@ class FakePool:
                 self.keys.pop(key, None)
             else:
                 self.keys[key] = value
+        for sign, value in commit.signs.items():
+            if value is None:
+                self.signs.pop(sign, None)
+            else:
+                self.signs[sign] = value
         for refusal in commit.refusals:
             self.refused[refusal.entry] = refusal.refusals
         self.dead += commit.dead
@@ -213,7 +232,11 @@ class FakePool:
 
     def retry(self, task: str) -> str:
         """Send a task back; the inbox entry."""
-        return self.put("inbox", encode(Retry(task=task)))
+        return self.ask(Retry(task=task))
+
+    def ask(self, request: AnyRequest) -> str:
+        """A person asks for something; the inbox entry."""
+        return self.put("inbox", encode(request))
 
     def why_refused(self, entry: str) -> list[str]:
         """What the sender of this entry reads."""
@@ -231,19 +254,37 @@ class FakePool:
 
     def hello(self, name: str, incarnation: str, card: Card) -> None:
         """Report hello, whoever says it."""
-        self.put("reports", encode(Hello(agent=name, incarnation=incarnation, card=card)))
+        test = self._self_test(name)
+        self.put("reports", encode(Hello(agent=name, incarnation=incarnation, card=card, test=test)))
 
     def silence(self, name: str) -> None:
         """The agent's machine is cut off or dead: no beats any more."""
         self.beating.pop(name, None)
 
     def beat(self, name: str, incarnation: str) -> None:
-        """A beat is heard."""
+        """A beat is heard, that names what the agent really has, or says to have."""
         self._beats += 1
-        self.core.apply(
-            Beaten(Beat(agent=name, incarnation=incarnation, count=self._beats, at=0, state="idle")), self.now
+        running = self.says.get(name, self.runs(name))
+        beat = Beat(
+            agent=name,
+            incarnation=incarnation,
+            count=self._beats,
+            at=0,
+            state="working" if running else "idle",
+            running=running,
+            test=self._self_test(name),
         )
+        self.core.apply(Beaten(beat), self.now)
         self._settle()
+
+    def runs(self, name: str) -> dict[str, str]:
+        """What the agent really has, by token."""
+        orders = (decode_order(body) for body in self.orders.get(name, {}).values())
+        return {order.token: order.task for order in orders if isinstance(order, Assign)}
+
+    def _self_test(self, name: str) -> SelfTest:
+        count = 1 + (self.now - START) // int(self.policy.self_test_s * 1000)
+        return SelfTest(count=count, at=self.now, problems=self.problems.get(name, ()))
 
     def goodbye(self, name: str) -> None:
         """The sidecar stops in good order, all that it held being over."""
@@ -282,6 +323,15 @@ class FakePool:
                 self.orders[name].pop(entry, None)
                 self.report(order.task, order.token, name, Outcome("canceled", "canceled"))
 
+    def answer(self, name: str) -> None:
+        """The sidecar says what it knows of attempts that it is asked for."""
+        for entry, body in list(self.orders.get(name, {}).items()):
+            order = decode_order(body)
+            if isinstance(order, Ask):
+                self.orders[name].pop(entry, None)
+                if order.token not in self.runs(name):
+                    self.report(order.task, order.token, name, Outcome("lost", "lost", "not here"))
+
     def sweep(self) -> None:
         """The scheduler takes orders back from silent agents, and then sees that none is left."""
         for name in self.core.silent_holders():
@@ -303,11 +353,11 @@ class FakePool:
             wake_at = self.core.wake_at()
             due = min(until, self.now + BEAT_EVERY_MS, wake_at if wake_at is not None else until)
             self.now = max(self.now + 1, due)
-            for name, incarnation in self.beating.items():
-                self._beats += 1
-                beat = Beat(agent=name, incarnation=incarnation, count=self._beats, at=0, state="idle")
-                self.core.apply(Beaten(beat), self.now)
-            self.commit()
+            with self.one_commit():
+                for name, incarnation in self.beating.items():
+                    self.beat(name, incarnation)
+            for name in self.beating.keys() - self.deaf:
+                self.answer(name)
 
     # ---------------------------------------------------------------- looks
 
@@ -399,8 +449,9 @@ class FakePool:
         generations = [attempt.generation for attempt in record.attempts]
         assert generations == sorted(set(generations))
         assert record.handbacks <= self.policy.max_handbacks
+        assert record.waits <= self.policy.max_waits
         cap = record.spec.max_attempts or self.policy.max_attempts
-        counted = record.generation - record.handbacks - record.granted
+        counted = record.generation - record.handbacks - record.waits - record.granted
         assert counted <= max(cap, 0), "more attempts than the cap"
         assert (record.state in ENDED) == bool(record.ended_at)
         if record.state == "blocked":
@@ -411,7 +462,8 @@ class FakePool:
         orders = [decode_order(body) for body in self.orders.get(name, {}).values()]
         given = [order.token for order in orders if isinstance(order, Assign)]
         assert len(set(given)) == len(given)
-        assert set(given) <= set(agent.running), "an order that the agent's record does not know"
+        stopped = {order.token for order in orders if isinstance(order, Stop)}
+        assert set(given) - stopped <= set(agent.running), "an order that the agent's record does not know"
         assert len(agent.running) <= self.max_slots(name, agent), "more work than slots"
 
     def max_slots(self, name: str, agent: AgentRecord) -> int:
@@ -420,7 +472,7 @@ class FakePool:
 
     def _judge_waiting(self, waiting: list[ReadRecord], agents: dict[str, AgentRecord]) -> None:
         """Whoever is free and could do a waiting task has no right to be free."""
-        online = [agent for agent in agents.values() if agent.link == "online"]
+        online = [agent for agent in agents.values() if agent.in_service]
         if not any(agent.free_slots for agent in online):
             return
         demands = Demands()

@@ -20,7 +20,7 @@ def play(pool, restart):
     heir = pool.submit("heir", after=tasks[:2])
     restart()
     pool.accept(tasks[1])
-    pool.finish(tasks[1], "failed", "wake_failed")
+    pool.finish(tasks[1], "failed", "exit_code")
     restart()
     pool.finish(tasks[3])
     restart()
@@ -39,7 +39,7 @@ def play(pool, restart):
             if pool.state(task) in ("assigned", "working"):
                 pool.finish(task)
                 restart()
-        pool.advance(40)
+        pool.advance(100)
     return tasks, heir
 
 

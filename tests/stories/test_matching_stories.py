@@ -50,7 +50,7 @@ def test_a_pinned_task_goes_back_to_its_agent_after_failing_there(pool):
     pool.agent("ash")
     pool.agent("elm")
     task = pool.submit(agent="elm")
-    pool.finish(task, "failed", "wake_failed")
+    pool.finish(task, "failed", "exit_code")
     assert pool.where(task) == "elm"
     assert pool.state(task) == "assigned"
 
@@ -92,7 +92,7 @@ def test_a_failed_attempt_that_may_be_the_agents_fault_goes_elsewhere(pool):
     pool.agent("elm")
     task = pool.submit()
     first = pool.where(task)
-    pool.finish(task, "failed", "wake_failed")
+    pool.finish(task, "failed", "exit_code")
     assert pool.where(task) != first
 
 
@@ -101,7 +101,7 @@ def test_it_waits_for_another_agent_although_the_one_that_failed_it_is_free(pool
     pool.agent("elm")
     task = pool.submit()
     other = pool.submit()
-    pool.finish(task, "failed", "wake_failed")
+    pool.finish(task, "failed", "exit_code")
     assert pool.state(task) == "queued"
     pool.finish(other)
     assert pool.where(task) != pool.task(task).attempts[0].agent
@@ -112,7 +112,7 @@ def test_an_agent_that_failed_a_task_gets_it_again_if_it_is_alone(pool):
     pool.agent("ash")
     pool.agent("elm", slots=1, rust=1)
     task = pool.submit(requires="not rust")
-    pool.finish(task, "failed", "wake_failed")
+    pool.finish(task, "failed", "exit_code")
     assert pool.where(task) == "ash"
     assert pool.state(task) == "assigned"
 
@@ -127,7 +127,7 @@ def test_an_agent_that_failed_a_task_gets_it_again_when_the_only_other_leaves(le
     blocker = pool.submit(requires="not rust", priority="urgent")
     failed_at, other = pool.where(task), pool.where(blocker)
     pool.accept(blocker)
-    pool.finish(task, "failed", "wake_failed")
+    pool.finish(task, "failed", "exit_code")
     assert pool.state(task) == "queued"
     if leaving == "says goodbye":
         pool.goodbye(other)
@@ -223,7 +223,7 @@ def a_busy_day(pool):
             pool.now += 10
     for number, task in enumerate(tasks):
         if pool.state(task) == "assigned":
-            pool.finish(task, *(("failed", "wake_failed") if number % 5 == 0 else ("completed",)))
+            pool.finish(task, *(("failed", "exit_code") if number % 5 == 0 else ("completed",)))
     pool.advance(40)
     for task in tasks:
         if pool.state(task) == "assigned":

@@ -3,8 +3,10 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from msgspec.structs import replace
 
 from agentcom.model.lifecycle import ENDED, RUNNING
+from agentcom.model.messages import Cordon, Drain, Requeue, Reset, Resume
 from agentcom.model.task import Outcome
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
@@ -16,11 +18,27 @@ POLICY = Policy(
     retry_delays_s=(0.0, 5.0, 30.0),
     max_attempts=3,
     max_handbacks=2,
+    max_waits=2,
+    breaker_s=40,
+    self_test_s=30,
+    rate_limit_s=30,
+    livelock_requeues=5,
     retention_s=500,
     max_keys=3,
 )
 RESULTS = ["completed", "failed", "canceled", "lost", "handed_back"]
-REASONS = ["", "exit_code", "wake_failed", "handed_back", "refused", "lost", "canceled"]
+REASONS = [
+    "",
+    "exit_code",
+    "wake_failed",
+    "handed_back",
+    "unfit",
+    "refused",
+    "lost",
+    "canceled",
+    "rate_limited",
+    "auth_failed",
+]
 
 
 class Pool(FakePool):
@@ -159,9 +177,13 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule(sent=sent)
     def report_again(self, sent):
-        records, agents = dict(self.pool.records), dict(self.pool.agents)
+        before, agents = self.records_but_evidence(), dict(self.pool.agents)
         self.pool.put("reports", sent)
-        assert (records, agents) == (self.pool.records, self.pool.agents)
+        assert (before, agents) == (self.records_but_evidence(), self.pool.agents)
+
+    def records_but_evidence(self):
+        records = [self.pool.task(task) for task in self.pool.records]
+        return [replace(r, attempts=[replace(attempt, late=None) for attempt in r.attempts]) for r in records]
 
     @rule(task=tasks, other=tasks, agent=st.sampled_from(NAMES))
     def report_of_a_stranger(self, task, other, agent):
@@ -197,6 +219,24 @@ class AnyDay(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.pool.advance(seconds)
 
+    @rule(name=st.sampled_from(NAMES), kind=st.sampled_from([Cordon, Drain, Resume, Reset]))
+    def a_person_asks(self, name, kind):
+        self.pool.ask(kind(agent=name))
+
+    @rule(task=tasks)
+    def requeue(self, task):
+        self.pool.ask(Requeue(task=task))
+
+    @rule(name=st.sampled_from(NAMES), problem=st.sampled_from([(), ("no disk",)]))
+    def test_finds(self, name, problem):
+        self.pool.problems[name] = problem
+
+    @rule(name=st.sampled_from(NAMES), token=st.sampled_from(["", "9.x"]), deaf=st.booleans())
+    def lies(self, name, token, deaf):
+        self.pool.says[name] = {token: self.pool.new_id()} if token else {}
+        if deaf:
+            self.pool.deaf.add(name)
+
     @rule()
     def sweep(self):
         self.pool.sweep()
@@ -213,8 +253,12 @@ class AnyDay(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         pool = self.pool
+        pool.says.clear()
+        pool.deaf.clear()
+        pool.problems.clear()
         for name in (*NAMES, "zeb"):
             pool.now += 1
+            pool.ask(Resume(agent=name))
             pool.most_slots[name] = 99
             pool.agent(name, slots=9, python=9, rust=9)
         for _ in range(12):
@@ -223,7 +267,9 @@ class AnyDay(RuleBasedStateMachine):
             for task in list(pool.open):
                 if pool.state(task) in RUNNING:
                     pool.finish(task)
-            pool.advance(31)
+                elif pool.state(task) == "input_required":
+                    pool.retry(task)
+            pool.advance(61)
             pool.sweep()
         assert {pool.state(task) for task in pool.records} <= ENDED
 

@@ -1,0 +1,154 @@
+"""Whether an agent should be given work: the causes, and the one word that follows from them.
+
+A cause is an observed event (an attempt failed, a self-test found something, a provider refused) or a person's wish.
+The breaker: after `policy.breaker_failures` attempts in a row that it failed, or one at which it showed no life at all,
+an agent is degraded for `policy.breaker_s`; all that it loses by going silent once is one failure. Then it needs a
+healthy self-test made since, and proves itself with one task at a time until one completes.
+"""
+
+from __future__ import annotations
+
+from agentcom.model.agent import Activity, AgentRecord, Health
+from agentcom.model.messages import Line, SelfTest
+from agentcom.model.reasons import BREAKS_AT_ONCE, is_strike
+from agentcom.model.task import Outcome
+from agentcom.scheduler.state import State
+
+WHY_MAX = 300
+
+
+def settle(state: State, agent: AgentRecord, now: int, trigger: str) -> None:
+    """Derive the health from its causes, write the record, and journal a change."""
+    health, why = derived(agent, now)
+    if health != agent.health:
+        line = Line(now, "agent", trigger, agent.health, health, agent=agent.name, detail=why, axis="health")
+        state.journal(line)
+        agent.health, agent.health_at = health, now
+    agent.health_why = why
+    state.save_agent(agent)
+
+
+def derived(agent: AgentRecord, now: int) -> tuple[Health, str]:
+    """The health that follows from the causes, and the cause that decides: a person's wish before all others."""
+    if agent.draining:
+        return "draining", "taken out of service by a person"
+    if agent.cordoned:
+        return "cordoned", "taken out of service by a person"
+    if agent.unfit:
+        return "degraded", agent.unfit
+    if agent.degraded_until:
+        return "degraded", agent.degraded_why
+    if agent.limited_until > now:
+        return "rate_limited", agent.limited_why
+    return "available", ""
+
+
+def completed(state: State, agent: AgentRecord, now: int) -> None:
+    """It brought an attempt to its end: whatever it was suspected of, it works."""
+    if agent.strikes or agent.probation:
+        agent.strikes, agent.probation = 0, False
+        settle(state, agent, now, "completed")
+
+
+def failed(state: State, agent: AgentRecord, outcome: Outcome, now: int) -> None:
+    """An attempt at it failed."""
+    lost = outcome.reason == "lost"
+    if not is_strike(outcome.reason) or (lost and agent.lost):
+        return
+    agent.lost = agent.lost or lost
+    agent.strikes += 1
+    if agent.probation or outcome.reason in BREAKS_AT_ONCE or agent.strikes >= state.policy.breaker_failures:
+        count = f"{agent.strikes} attempts in a row failed" if agent.strikes > 1 else "an attempt failed"
+        degrade(state, agent, f"{count}, the last: {outcome.reason}", now)
+
+
+def degrade(state: State, agent: AgentRecord, why: str, now: int) -> None:
+    """Open the breaker: no work for a while."""
+    agent.degraded_until = now + int(state.policy.breaker_s * 1000)
+    agent.degraded_tests = agent.tests
+    agent.degraded_why = why[:WHY_MAX]
+    agent.probation = False
+    state.set_timer(agent.degraded_until, "health", agent.name)
+    settle(state, agent, now, "breaker")
+
+
+def rate_limited(state: State, agent: AgentRecord, outcome: Outcome, now: int) -> None:
+    """Its provider takes no requests until `outcome.resets_at`: a taint, that goes by itself."""
+    policy = state.policy
+    longest = now + 7 * 86_400_000
+    until = outcome.resets_at if outcome.resets_at > now else now + int(policy.rate_limit_s * 1000)
+    agent.limited_until = max(agent.limited_until, min(until, longest))
+    agent.limited_why = (outcome.detail or "its provider is rate limiting")[:WHY_MAX]
+    state.set_timer(agent.limited_until, "health", agent.name)
+    settle(state, agent, now, "rate_limited")
+
+
+def unfit(state: State, agent: AgentRecord, why: str, now: int, trigger: str) -> None:
+    """It says itself that it cannot work; its next healthy self-test says otherwise."""
+    agent.unfit = (why or "it refused work")[:WHY_MAX]
+    settle(state, agent, now, trigger)
+
+
+def tested(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
+    """A beat tells of the last self-test. One that is known already tells nothing new."""
+    if test.count <= agent.tests:
+        return
+    agent.tests = test.count
+    agent.unfit = "; ".join(test.problems)[:WHY_MAX]
+    if agent.degraded_until and now >= agent.degraded_until:
+        _half_open(agent)
+    settle(state, agent, now, "self_test")
+
+
+def due(state: State, name: str, now: int) -> None:
+    """A timer: a cause may have passed."""
+    agent = state.agents.get(name)
+    if agent is None:
+        return
+    if agent.degraded_until and now >= agent.degraded_until:
+        _half_open(agent)
+    if agent.limited_until <= now:
+        agent.limited_until = 0
+    settle(state, agent, now, "timer")
+
+
+def set_timers(state: State, agent: AgentRecord, now: int) -> None:
+    """What an earlier leader was waiting for. An agent whose time is over waits for a self-test, and for no timer."""
+    if agent.limited_until:
+        state.set_timer(agent.limited_until, "health", agent.name)
+    if agent.degraded_until and (agent.degraded_until > now or _is_proven(agent)):
+        state.set_timer(agent.degraded_until, "health", agent.name)
+
+
+def started(agent: AgentRecord) -> None:
+    """Its sidecar was started anew: its self-tests are counted from one again."""
+    agent.tests = 0
+    agent.degraded_tests = 0
+
+
+def forgive(state: State, agent: AgentRecord, now: int) -> None:
+    """A person mended it: nothing that happened is held against it. What its self-test finds stays true."""
+    agent.strikes = agent.degraded_until = agent.limited_until = 0
+    agent.probation = False
+    settle(state, agent, now, "reset")
+
+
+def act(state: State, agent: AgentRecord, activity: Activity, now: int) -> None:
+    """What its beat says that it does."""
+    if agent.activity != activity:
+        state.journal(Line(now, "agent", "beat", agent.activity, activity, agent=agent.name, axis="activity"))
+        agent.activity, agent.activity_at = activity, now
+        state.save_agent(agent)
+
+
+def _half_open(agent: AgentRecord) -> None:
+    """After the breaker's time: back with one task at a time, if a self-test since then found nothing."""
+    if _is_proven(agent):
+        agent.degraded_until = 0
+        agent.degraded_why = ""
+        agent.strikes = 0
+        agent.probation = True
+
+
+def _is_proven(agent: AgentRecord) -> bool:
+    return agent.tests > agent.degraded_tests and not agent.unfit

@@ -1,0 +1,31 @@
+"""Notices a livelock: work that goes round and round, and none of it is done."""
+
+from __future__ import annotations
+
+from collections import deque
+
+SIGN = "livelock"
+
+
+class Livelock:
+    """Counts requeues since the last completion, as many as matter."""
+
+    def __init__(self, requeues: int, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._times: deque[int] = deque(maxlen=requeues)
+        self.said = False
+
+    def requeued(self, now: int) -> bool:
+        """An attempt ended without an outcome that ends its task. True: this is a livelock, and news."""
+        self._times.append(now)
+        full = len(self._times) == self._times.maxlen
+        if full and not self.said and now - self._times[0] <= self._window_ms:
+            self.said = True
+            return True
+        return False
+
+    def completed(self) -> bool:
+        """A task completed. True: it had been a livelock, and is over."""
+        self._times.clear()
+        was_said, self.said = self.said, False
+        return was_said

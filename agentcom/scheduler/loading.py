@@ -1,0 +1,35 @@
+"""Taking up an open task that is known from its record: what it waits for goes on from where it stood."""
+
+from __future__ import annotations
+
+from agentcom.model.codec import decode_spec
+from agentcom.model.lifecycle import ENDED
+from agentcom.model.task import CarriedRecord
+from agentcom.scheduler.state import State
+from agentcom.scheduler.work import make_work
+
+
+def take_up(state: State, record: CarriedRecord, now: int) -> str:
+    """Hold a task in memory as its record says. Returns why this version cannot read its spec, if that is so.
+
+    Raises:
+        InvalidRequirement: the spec's `requires` or `prefer` does not parse.
+    """
+    policy = state.policy
+    state.seq = max(state.seq, record.seq)
+    spec = decode_spec(record.spec)
+    if isinstance(spec, str):
+        return spec
+    demand = state.demands.of(spec)
+    work = make_work(record, spec, demand, policy.max_attempts, policy.timeout_s)
+    state.hold(work)
+    if record.state == "queued":
+        state.matcher.push(work)
+    elif record.state == "retry_wait":
+        state.set_timer(record.ready_at, "retry", work.id, record.generation)
+    elif record.state == "assigned":
+        due_at = record.attempts[-1].assigned_at + int(policy.accept_s * 1000)
+        state.set_timer(max(now, due_at), "accept", work.id, record.generation)
+    elif record.state in ENDED:
+        state.close_if_done(work)
+    return ""

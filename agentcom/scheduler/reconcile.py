@@ -1,0 +1,73 @@
+"""Reality wins: where an agent's record and its beat differ about what runs, the record is put right.
+
+What a beat says may be overtaken by what is on its way: an order that was not read yet, an outcome that was sent
+meanwhile. So a difference counts only if the beat is younger than the assignment, and only when the next beat shows it
+again; in between, the sidecar is asked for the outcome it may hold.
+"""
+
+from __future__ import annotations
+
+from agentcom.model.agent import MAX_SLOTS, AgentRecord
+from agentcom.model.codec import encode
+from agentcom.model.lifecycle import RUNNING
+from agentcom.model.messages import Ask, Beat, Stop
+from agentcom.scheduler import attempts
+from agentcom.scheduler.state import State, Suspicion
+
+
+def reconcile(state: State, agent: AgentRecord, beat: Beat, heard_before_at: int, now: int) -> None:
+    """Compare what a new beat names with what the record says.
+
+    Args:
+        state: the scheduler's.
+        agent: whose sidecar sent the beat.
+        beat: one that differs from the last.
+        heard_before_at: when the agent was last heard from before; the beat was sent after that.
+        now: the time.
+    """
+    suspicion = state.suspicions.setdefault(agent.name, Suspicion())
+    _missing(state, agent, beat, suspicion, heard_before_at, now)
+    _strangers(state, agent, beat, suspicion)
+
+
+def _missing(
+    state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicion, heard_before_at: int, now: int
+) -> None:
+    """What the record says that it has, and the beat does not name: asked for once, and lost with the next beat."""
+    missing = [
+        token
+        for token in agent.running
+        if token not in beat.running and _assigned_at(state, agent, token) < heard_before_at
+    ]
+    if beat.unsent:
+        return  # its outcome may be among what waits to be sent
+    for token in missing:
+        task = agent.running[token]
+        if token not in suspicion.asked:
+            suspicion.asked.add(token)
+            order = Ask(incarnation=agent.incarnation, task=task, token=token)
+            state.order(agent.name, encode(order))
+        else:
+            why = "the agent's beats do not name it, and no outcome of it came"
+            stop = Stop(incarnation=agent.incarnation, task=task, token=token, why=why)
+            state.order(agent.name, encode(stop))
+            attempts.lose(state, agent, token, now, "reconcile", why)
+    suspicion.asked.intersection_update(missing, agent.running)
+
+
+def _assigned_at(state: State, agent: AgentRecord, token: str) -> int:
+    """When the attempt was assigned; what is not the current one of its task was long ago."""
+    work = state.tasks.get(agent.running[token])
+    if work is None or work.token != token or work.record.state not in RUNNING:
+        return 0
+    return work.record.attempts[-1].assigned_at
+
+
+def _strangers(state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicion) -> None:
+    """What the beat names and the record does not: it is told to stop it, when the next beat names it again."""
+    named = {token: task for token, task in list(beat.running.items())[: 2 * MAX_SLOTS] if token not in agent.running}
+    for token in suspicion.strangers & named.keys():
+        why = "the pool does not know this attempt"
+        order = Stop(incarnation=agent.incarnation, task=named.pop(token), token=token, why=why)
+        state.order(agent.name, encode(order))
+    suspicion.strangers = set(named)

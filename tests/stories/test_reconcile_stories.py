@@ -1,0 +1,190 @@
+"""Reality wins: what a beat says about what runs, and what the record says."""
+
+import pytest
+
+from agentcom.model.codec import decode_order
+from agentcom.model.messages import Ask, Requeue
+from tests.stories.pool import FakePool
+
+
+@pytest.fixture
+def pool():
+    return FakePool()
+
+
+def asked(pool, name):
+    orders = (decode_order(body) for body in pool.orders.get(name, {}).values())
+    return [order.token for order in orders if isinstance(order, Ask)]
+
+
+def beats(pool, name, incarnation, times, every_s=30):
+    for _ in range(times):
+        pool.now += every_s * 1000
+        pool.beat(name, incarnation)
+
+
+@pytest.mark.pitfall_4
+def test_the_beat_says_idle_and_the_record_says_working_the_sidecar_is_asked_once(pool):
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.accept(task)
+    token = pool.token(task)
+    pool.beating.clear()
+    pool.says["oak"] = {}
+    beats(pool, "oak", incarnation, 1)
+    assert asked(pool, "oak") == [], "the first beat after the assignment may have been sent before it"
+    beats(pool, "oak", incarnation, 1)
+    assert asked(pool, "oak") == [token]
+    assert pool.state(task) == "working"
+
+
+@pytest.mark.pitfall_4
+def test_the_outcome_that_it_still_holds_counts(pool):
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.accept(task)
+    pool.beating.clear()
+    pool.says["oak"] = {}
+    beats(pool, "oak", incarnation, 2)
+    assert len(asked(pool, "oak")) == 1
+    pool.finish(task)
+    assert pool.state(task) == "completed"
+    assert pool.task(task).generation == 1
+
+
+@pytest.mark.pitfall_4
+def test_who_does_not_answer_loses_the_task_with_the_next_beat(pool):
+    incarnation = pool.agent("oak")
+    pool.agent("elm")
+    task = pool.submit(agent="oak")
+    pool.accept(task)
+    token = pool.token(task)
+    pool.beating.clear()
+    pool.says["oak"] = {}
+    beats(pool, "oak", incarnation, 3)
+    attempt = pool.task(task).attempts[0]
+    assert (attempt.outcome.result, attempt.outcome.reason) == ("lost", "lost")
+    assert [stop.token for stop in pool.stops("oak")] == [token], "should it run after all, it is stopped"
+    assert [line.trigger for line in pool.journal if line.task == task][-2:] == ["reconcile", "match"]
+
+
+@pytest.mark.pitfall_4
+def test_an_order_that_was_not_read_yet_is_not_missed_when_it_is_named_later(pool):
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.beating.clear()
+    pool.says["oak"] = {}
+    beats(pool, "oak", incarnation, 2, every_s=10)
+    assert len(asked(pool, "oak")) == 1
+    del pool.says["oak"]
+    beats(pool, "oak", incarnation, 1, every_s=10)
+    pool.says["oak"] = {}
+    beats(pool, "oak", incarnation, 1, every_s=10)
+    assert pool.state(task) == "assigned", "the doubt begins anew"
+
+
+@pytest.mark.pitfall_4
+def test_work_that_the_record_does_not_know_is_stopped(pool):
+    incarnation = pool.agent("oak")
+    stranger = pool.new_id()
+    pool.says["oak"] = {"3.abc": stranger}
+    beats(pool, "oak", incarnation, 1)
+    assert pool.stops("oak") == [], "its end may have been reported since it beat"
+    beats(pool, "oak", incarnation, 1)
+    assert [(stop.task, stop.token) for stop in pool.stops("oak")] == [(stranger, "3.abc")]
+
+
+@pytest.mark.pitfall_1
+def test_of_two_generations_of_a_task_the_older_is_stopped(pool):
+    incarnation = pool.agent("oak", slots=2)
+    task = pool.submit()
+    pool.accept(task)
+    token = pool.token(task)
+    pool.finish(task, "failed", "exit_code")
+    newer = pool.token(task)
+    assert newer != token
+    pool.accept(task)
+    pool.says["oak"] = {token: task, newer: task}
+    beats(pool, "oak", incarnation, 2)
+    assert [stop.token for stop in pool.stops("oak")] == [token]
+
+
+def test_outcomes_on_their_way_are_waited_for(pool):
+    from agentcom.model.messages import Beat
+    from agentcom.scheduler.events import Beaten
+
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.accept(task)
+    for count in range(1_000, 1_010):
+        pool.now += 30_000
+        beat = Beat(agent="oak", incarnation=incarnation, count=count, at=0, state="idle", unsent=1)
+        pool.core.apply(Beaten(beat), pool.now)
+        pool.commit()
+    assert asked(pool, "oak") == []
+    assert pool.state(task) == "working"
+
+
+@pytest.mark.pitfall_4
+def test_what_an_agent_does_is_journalled_as_its_beats_tell_it(pool):
+    pool.agent("oak")
+    pool.advance(40)
+    task = pool.submit()
+    pool.accept(task)
+    pool.advance(40)
+    pool.finish(task)
+    pool.advance(40)
+    told = [(line.before, line.after, line.trigger) for line in pool.journal if line.axis == "activity"]
+    assert told == [("unknown", "idle", "beat"), ("idle", "working", "beat"), ("working", "idle", "beat")]
+
+
+@pytest.mark.pitfall_3
+def test_a_hello_of_an_older_start_is_refused_only_while_the_newer_is_heard_from(pool):
+    from agentcom.model.agent import Card
+
+    pool.agent("oak")
+    pool.hello("oak", "sc-0000000000001-1", Card())
+    assert "a newer sidecar of this name" in pool.refusals_in_journal()[-1]
+    pool.silence("oak")
+    pool.advance(100)
+    pool.hello("oak", "sc-0000000000001-1", Card())
+    assert pool.agent_record("oak").incarnation == "sc-0000000000001-1", "its clock was set back, nothing more"
+    assert pool.agent_record("oak").link == "online"
+
+
+def test_a_person_can_take_a_task_from_its_agent(pool):
+    pool.agent("ash")
+    task = pool.submit(max_attempts=1)
+    pool.agent("elm")
+    token = pool.token(task)
+    pool.ask(Requeue(task=task, why="it hangs"))
+    assert (pool.state(task), pool.where(task)) == ("assigned", "elm")
+    assert [(stop.token, stop.why) for stop in pool.stops("ash")] == [(token, "it hangs")]
+    assert pool.task(task).attempts[0].counted is False
+    pool.finish(task)
+    assert pool.state(task) == "completed"
+
+
+def test_requeueing_what_waits_already_changes_nothing(pool):
+    task = pool.submit()
+    record = pool.records[task]
+    entry = pool.ask(Requeue(task=task))
+    assert (pool.records[task], pool.why_refused(entry)) == (record, [])
+
+
+def test_requeueing_ends_a_delay(pool):
+    pool.agent("oak")
+    task = pool.submit()
+    for _ in range(2):
+        pool.finish(task, "failed", "exit_code")
+    assert pool.state(task) == "retry_wait"
+    pool.ask(Requeue(task=task))
+    assert pool.state(task) == "assigned"
+
+
+def test_what_has_ended_cannot_be_requeued(pool):
+    pool.agent("oak")
+    task = pool.submit()
+    pool.finish(task)
+    assert "it has ended already: completed" in pool.why_refused(pool.ask(Requeue(task=task)))[0]
+    assert "there is no task" in pool.why_refused(pool.ask(Requeue(task=pool.new_id())))[0]
