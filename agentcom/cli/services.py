@@ -9,25 +9,33 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import anyio
 import typer
+from anyio.abc import TaskStatus
 
+from agentcom.alerts.service import watching
 from agentcom.broker.connection import connected
 from agentcom.cli.context import Context, context_of, run
 from agentcom.errors import ConfigurationError
 from agentcom.model.agent import Attribute
+from agentcom.notify import Notifier
 from agentcom.scheduler.service import SchedulerService
 from agentcom.settings import AgentSettings
+from agentcom.settings.rendering import mask_url
+from agentcom.sidecar.checks import machine_checks
 from agentcom.sidecar.folder import agent_folder
 from agentcom.sidecar.housekeeping import remove_old
 from agentcom.sidecar.runners.base import Runner
-from agentcom.sidecar.runners.command import CommandRunner
+from agentcom.sidecar.runners.command import CommandRunner, agent_environ
 from agentcom.sidecar.runners.python import PythonRunner, load_handler
 from agentcom.sidecar.service import SidecarService, card_of
 from agentcom.version import VERSION
+
+BEGINNING_PULSE_S = 0.5
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +54,15 @@ def scheduler(ctx: typer.Context) -> None:
     settings = context.settings
 
     async def serve() -> None:
-        async with connected(context.url, wait=True) as connections:
-            service = SchedulerService(connections, settings.pool, settings.policy)
+        notifier = Notifier(os.environ)
+        async with (
+            _beginning(notifier, context.url) as begun,
+            watching(context.url, settings),
+            connected(context.url, wait=True) as connections,
+        ):
+            service = SchedulerService(connections, settings.pool, settings.policy, pulse=notifier.pulse)
             # What was loaded lives as long as it is open: to look through all of it again and again finds nothing.
-            await _until_signal(lambda: service.run(on_lead=gc.freeze), None)
+            await _until_signal(lambda: service.run(on_lead=gc.freeze), None, notifier, begun)
 
     run(serve)
 
@@ -73,6 +86,7 @@ def sidecar(
     policy = settings.policy
 
     async def serve() -> None:
+        notifier = Notifier(os.environ)
         with agent_folder(context.data_dir, agent) as folder:
             remove_old(folder, time.time(), policy.retention_s)
             card = card_of(
@@ -83,14 +97,17 @@ def sidecar(
                 runner=described.runner,
                 version=VERSION,
             )
-            async with connected(context.url, wait=True) as connections:
+            async with _beginning(notifier, context.url) as begun, connected(context.url, wait=True) as connections:
                 runner: Runner = (
                     PythonRunner(load_handler(described.handler))
                     if described.runner == "python"
                     else CommandRunner(agent, described, folder, os.environ, policy.grace_s)
                 )
-                service = SidecarService(connections, settings.pool, agent, card, runner, folder, policy)
-                await _until_signal(service.run, service.stop)
+                checks = machine_checks(folder, policy, described, agent_environ(described, os.environ))
+                service = SidecarService(
+                    connections, settings.pool, agent, card, runner, folder, policy, pulse=notifier.pulse, checks=checks
+                )
+                await _until_signal(lambda: service.run(begun), service.stop, notifier)
 
     run(serve)
 
@@ -115,20 +132,51 @@ def _log_to_stderr() -> None:
     )
 
 
-async def _until_signal(service: Callable[[], Awaitable[None]], stop: Callable[[], None] | None) -> None:
+@asynccontextmanager
+async def _beginning(notifier: Notifier, url: str) -> AsyncIterator[Callable[[], None]]:
+    """A service that begins; it calls what this yields when it has begun, and its own loop feeds the watchdog.
+
+    It is ready for its manager at once: to wait for a Redis that is away is its work, and no failed start.
+    """
+    where = mask_url(url)
+    has_begun = anyio.Event()
+    notifier.ready(f"beginning; Redis is {where}")
+
+    async def turn() -> None:
+        while not has_begun.is_set():
+            notifier.pulse()
+            with anyio.move_on_after(BEGINNING_PULSE_S):
+                await has_begun.wait()
+        notifier.status(f"at work; Redis is {where}")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(turn)
+        yield has_begun.set
+        group.cancel_scope.cancel()
+
+
+async def _until_signal(
+    service: Callable[[], Awaitable[None]],
+    stop: Callable[[], None] | None,
+    notifier: Notifier,
+    on_listening: Callable[[], None] = lambda: None,
+) -> None:
     """Run a service; the first signal asks it to stop, or ends it if it knows no way to stop, the second ends it."""
     async with anyio.create_task_group() as group:
 
-        async def watch() -> None:
+        async def watch(*, task_status: TaskStatus[None]) -> None:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                task_status.started()
                 asked = False
                 async for _ in signals:
+                    notifier.stopping("stopping at once" if stop is None or asked else "letting running work end")
                     if stop is None or asked:
                         group.cancel_scope.cancel()
                     else:
                         stop()
                     asked = True
 
-        group.start_soon(watch)
+        await group.start(watch)
+        on_listening()
         await service()
         group.cancel_scope.cancel()
