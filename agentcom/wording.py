@@ -75,8 +75,11 @@ def clock(at_ms: int, now_ms: int, utc_offset_s: int) -> str:
 
 
 def utc_time(at_ms: int) -> str:
-    """The time of day, as in `14:05 UTC`."""
-    return f"{_EPOCH + timedelta(milliseconds=at_ms):%H:%M} UTC"
+    """The time of day, as in `14:05 UTC`; a question mark for a time that only a broken clock tells."""
+    try:
+        return f"{_EPOCH + timedelta(milliseconds=at_ms):%H:%M} UTC"
+    except OverflowError:
+        return "?"
 
 
 def ago(at_ms: int, now_ms: int) -> str:

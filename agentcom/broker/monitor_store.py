@@ -9,21 +9,43 @@ from msgspec import Struct
 
 from agentcom.broker.client_store import HEAD_REPLIES, PoolHead, ask_for_head, head_of
 from agentcom.broker.connection import Connections
-from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, Keys
+from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, SWEEPER, Keys
 from agentcom.broker.streams import readable, text
 from agentcom.model.agent import AgentRecord
-from agentcom.model.codec import decode_agent, decode_beat, decode_lines, decode_order, decode_record
-from agentcom.model.messages import Beat, Line
+from agentcom.model.codec import (
+    decode_agent,
+    decode_beat,
+    decode_dead,
+    decode_lines,
+    decode_order,
+    decode_record,
+)
+from agentcom.model.messages import Beat, DeadLetter, Line
 from agentcom.model.task import ReadRecord
+
+INFO_SECTIONS = ("server", "clients", "memory", "persistence", "replication")
 
 
 class Overview(Struct, frozen=True):
-    """The first trip: the pool's head, ids of its oldest open tasks, its agents by name, the end of its journal."""
+    """The first trip.
+
+    Attributes:
+        head: the pool's.
+        open_ids: of its oldest open tasks.
+        agents: by name.
+        lines: the end of its journal, the newest last.
+        letters: the last dead letters, the newest first.
+        server_at: the server's clock, in Unix ms; 0 if it does not tell.
+        server: fields of the server's INFO; empty if it does not tell this user.
+    """
 
     head: PoolHead
     open_ids: list[str]
     agents: list[AgentRecord]
     lines: list[Line]
+    letters: list[DeadLetter]
+    server_at: int
+    server: dict[str, Any]
 
 
 class OrderRow(Struct, frozen=True):
@@ -45,13 +67,29 @@ class OrderRow(Struct, frozen=True):
     idle_ms: int
     deliveries: int
 
+    @property
+    def reclaimed(self) -> bool:
+        """Whether the scheduler holds it."""
+        return self.consumer == SWEEPER
+
 
 class Details(Struct, frozen=True):
-    """The second trip: records by id, beats by agent, orders."""
+    """The second trip.
+
+    Attributes:
+        records: by id.
+        beats: by agent.
+        orders: of each agent.
+        printed_at: by task, when the last piece of its output was kept, in Unix ms by the server's clock.
+        inbox_since_at, reports_since_at: when the oldest unread entry was written, by the same clock; 0: there is none.
+    """
 
     records: dict[str, ReadRecord]
     beats: dict[str, Beat]
     orders: list[OrderRow]
+    printed_at: dict[str, int]
+    inbox_since_at: int
+    reports_since_at: int
 
 
 class MonitorStore:
@@ -61,45 +99,90 @@ class MonitorStore:
         self._redis = connections.commands
         self._names = Keys(pool)
 
-    async def overview(self, tasks: int, entries: int) -> Overview:
-        """The first trip, with at most so many ids of open tasks and entries of the journal."""
+    async def overview(self, tasks: int, entries: int, letters: int) -> Overview:
+        """The first trip, with at most so many ids of open tasks, entries of the journal, and dead letters."""
         names = self._names
         pipeline = self._redis.pipeline(transaction=False)
         ask_for_head(pipeline, names)
         pipeline.zrange(names.open, 0, tasks - 1)
         pipeline.hgetall(names.agents)
         pipeline.xrevrange(names.journal, count=entries)
-        replies: list[Any] = await pipeline.execute()
-        ids, agents, journal = replies[HEAD_REPLIES:]
+        pipeline.xrevrange(names.dead, count=letters)
+        needed = len(pipeline)
+        pipeline.time()
+        for section in INFO_SECTIONS:
+            pipeline.info(section)
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        for reply in replies[:needed]:
+            if isinstance(reply, Exception):
+                raise reply
+        ids, agents, journal, dead = replies[HEAD_REPLIES:needed]
         parts = readable(decode_lines, (fields.get(LINES, b"[]") for _, fields in reversed(journal)))
         return Overview(
             head_of(replies[:HEAD_REPLIES]),
             [text(id_) for id_ in ids],
             sorted(readable(decode_agent, agents.values()), key=lambda agent: agent.name),
             [line for part in parts for line in part],
+            readable(decode_dead, (fields.get(BODY, b"") for _, fields in dead)),
+            _server_clock(replies[needed]),
+            {name: value for info in replies[needed + 1 :] if isinstance(info, dict) for name, value in info.items()},
         )
 
-    async def details(self, tasks: Sequence[str], agents: Sequence[str], rows: int) -> Details:
-        """The second trip, about these tasks and agents, with at most so many orders of each agent."""
+    async def details(self, tasks: Sequence[str], running: Sequence[str], agents: Sequence[str], rows: int) -> Details:
+        """The second trip.
+
+        Args:
+            tasks: whose records to read.
+            running: tasks whose agents may have printed something.
+            agents: whose beats and orders to read.
+            rows: at most so many orders of each agent.
+        """
         names = self._names
         pipeline = self._redis.pipeline(transaction=False)
         for task in tasks:
             pipeline.get(names.task(task))
+        for task in running:
+            pipeline.xrevrange(names.output(task), count=1)
         for agent in agents:
             pipeline.get(names.beat(agent))
             pipeline.xpending_range(names.orders(agent), ORDERS_GROUP, "-", "+", rows)
             pipeline.xrange(names.orders(agent), count=rows)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        records = readable(decode_record, (body for body in replies[: len(tasks)] if isinstance(body, bytes)))
+        for stream in (names.inbox, names.reports):
+            pipeline.xrange(stream, count=1)
+        replies = iter(await pipeline.execute(raise_on_error=False))
+        bodies = [next(replies) for _ in tasks]
+        printed_at = {task: _entry_at(next(replies)) for task in running}
         beats: dict[str, Beat] = {}
         orders: list[OrderRow] = []
-        for place, agent in enumerate(agents):
-            body, pending, entries = replies[len(tasks) + 3 * place : len(tasks) + 3 * place + 3]
-            beat = decode_beat(body) if isinstance(body, bytes) else None
-            if isinstance(beat, Beat):
+        for agent in agents:
+            beat = _beat(next(replies))
+            if beat is not None:
                 beats[agent] = beat
-            orders += _orders(agent, pending, entries)
-        return Details({record.spec.id: record for record in records}, beats, orders)
+            orders += _orders(agent, next(replies), next(replies))
+        records = readable(decode_record, (body for body in bodies if isinstance(body, bytes)))
+        return Details(
+            {record.spec.id: record for record in records},
+            beats,
+            orders,
+            {task: at for task, at in printed_at.items() if at},
+            _entry_at(next(replies)),
+            _entry_at(next(replies)),
+        )
+
+
+def _server_clock(reply: Any) -> int:
+    """Of a TIME reply, in Unix ms; 0 of an error."""
+    return reply[0] * 1000 + reply[1] // 1000 if isinstance(reply, tuple) else 0
+
+
+def _entry_at(reply: Any) -> int:
+    """When the only entry of a reply was written, in Unix ms by the server's clock; 0 if there is none."""
+    return int(text(reply[0][0]).partition("-")[0]) if isinstance(reply, list) and reply else 0
+
+
+def _beat(body: Any) -> Beat | None:
+    beat = decode_beat(body) if isinstance(body, bytes) else None
+    return beat if isinstance(beat, Beat) else None
 
 
 def _orders(agent: str, pending: Any, entries: Any) -> list[OrderRow]:

@@ -8,18 +8,19 @@ from typing import Annotated
 import typer
 
 from agentcom.broker.connection import until_back
+from agentcom.cli.asking import send_back
 from agentcom.cli.context import context_of, end, run
 from agentcom.cli.lookup import checked, resolve
 from agentcom.cli.screen import now, show, show_json, show_json_line, warn, width
-from agentcom.cli.tasks import Json, ask
+from agentcom.cli.tasks import Json
 from agentcom.client import Client
+from agentcom.diagnosis import Snapshot, diagnose
 from agentcom.errors import UsageError
 from agentcom.ids import matches
 from agentcom.model.agent import AgentRecord
-from agentcom.model.messages import Beat, DeadLetter, Line, Retry
+from agentcom.model.messages import Beat, DeadLetter, Line
 from agentcom.monitor import plain, pool_view
 from agentcom.monitor.reading import look
-from agentcom.monitor.snapshot import Snapshot
 from agentcom.settings import describe
 
 JOURNAL_SEARCHED = 5_000
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def agents(ctx: typer.Context, json: Json = False) -> None:
-    """List the agents: whether they are heard from, what they do, what they can.
+    """List the agents: whether they are heard from, whether they get work and why not, what they do, what they can.
 
     ACTIVITY is what the agent's own last beat says; SUCCESS counts the latest attempts most.
 
@@ -181,7 +182,7 @@ def dead_retry(
             tasks = [letter.task for letter in await _dead(client)] if every else await resolve(client, ids or [])
             if not tasks:
                 warn("no dead letters")
-            return await ask(client, [Retry(task=task) for task in tasks], "sent back")
+            return await send_back(client, tasks)
 
     end(run(whole))
 
@@ -216,7 +217,7 @@ def monitor(
     _once: Annotated[bool, typer.Option("--once", help="Print it once. The default, and so far the only way.")] = True,
     json: Json = False,
 ) -> None:
-    """Show the pool at a glance: scheduler, queue, agents, the orders they hold, the end of the journal.
+    """Show the pool at a glance: scheduler, queue, what is wrong, agents, their orders, the end of the journal.
 
     \b
     Examples:
@@ -230,7 +231,10 @@ def monitor(
             return await look(connections, context.settings.pool)
 
     snapshot = run(take)
+    settings = context.settings
+    at = now()
+    findings = diagnose(snapshot, settings.policy, at.ms, agent_down_s=settings.alerts.agent_down_s)
     if json:
-        show_json(plain.document(snapshot))
+        show_json(plain.document(snapshot, findings))
     else:
-        show(plain.lines(snapshot, now(), width()))
+        show(plain.lines(snapshot, findings, at, width()))

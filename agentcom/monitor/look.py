@@ -20,6 +20,11 @@ STYLES = {
     "online": "",
     "stale": "yellow",
     "offline": "bold red",
+    "degraded": "bold red",
+    "rate_limited": "yellow",
+    "cordoned": "yellow",
+    "draining": "yellow",
+    "input_required": "yellow",
 }
 """What a state looks like, on top of its word: without colours nothing is lost."""
 

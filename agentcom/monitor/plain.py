@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from rich.text import Text
 
+from agentcom.diagnosis import Finding, Order, Snapshot
 from agentcom.ids import short, shorten
 from agentcom.model.task import ReadRecord
-from agentcom.monitor import pool_view, task_view
+from agentcom.monitor import findings_view, pool_view, task_view
 from agentcom.monitor.look import STYLES, Now
-from agentcom.monitor.snapshot import Order, Snapshot
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.wording import age, count
 
 LINES_SHOWN = 10
+FINDINGS_SHOWN = 12
+AGENTS_SHOWN = 500
+ORDERS_SHOWN = 500
 MARGIN = 2
 STATES_SHOWN = ("queued", "blocked", "retry_wait", "assigned", "working")
 
@@ -30,13 +35,18 @@ ORDER_COLUMNS = (
 )
 
 
-def lines(snapshot: Snapshot, now: Now, width: int | None) -> list[Text]:
+def lines(snapshot: Snapshot, findings: Sequence[Finding], now: Now, width: int | None) -> list[Text]:
     """All of it, section by section; a section with nothing in it is not shown."""
     told = [head(snapshot), queue(snapshot, now)]
     cells = width - MARGIN if width is not None else None
+    agents = pool_view.most_telling(snapshot.agents, AGENTS_SHOWN)
     sections = (
-        ("agents", pool_view.agents(snapshot.agents, snapshot.beats, now, cells) if snapshot.agents else []),
-        ("orders (pending-entries lists)", orders(snapshot, now, cells) if snapshot.orders else []),
+        (
+            f"findings: {findings_view.summary(findings)}",
+            findings_view.lines(findings, cells, FINDINGS_SHOWN),
+        ),
+        ("agents", pool_view.agents(agents, snapshot.beats, now, cells) if agents else []),
+        (_orders_title(len(snapshot.orders)), orders(snapshot, now, cells) if snapshot.orders else []),
         ("journal", [pool_view.journal_line(line, now, cells) for line in snapshot.lines[-LINES_SHOWN:]]),
     )
     for name, section in sections:
@@ -49,8 +59,8 @@ def head(snapshot: Snapshot) -> Text:
     """Redis, the scheduler, the agents: `AgentCom default · redis 0.4 ms · scheduler h1:812 · 5 agents, 1 offline`."""
     links = [agent.link for agent in snapshot.agents]
     gone = [f"{links.count(link):,} {link}" for link in ("stale", "offline") if link in links]
-    shown = f" ({len(links):,} shown)" if len(links) < snapshot.agents_total else ""
-    agents = ", ".join([count(snapshot.agents_total, "agent") + shown, *gone])
+    shown = f" ({AGENTS_SHOWN:,} shown)" if len(links) > AGENTS_SHOWN else ""
+    agents = ", ".join([count(len(links), "agent") + shown, *gone])
     leader = (
         said(f"scheduler {scheduler(snapshot)}") if snapshot.leader else said("no scheduler leads", STYLES["failed"])
     )
@@ -91,13 +101,19 @@ def _oldest(snapshot: Snapshot, state: str, now: Now) -> str:
     return f" (oldest {now.since(min(ready))})" if state == "queued" and ready else ""
 
 
+def _orders_title(total: int) -> str:
+    shown = f", first {ORDERS_SHOWN:,} of {total:,}" if total > ORDERS_SHOWN else ""
+    return f"orders (pending-entries lists{shown})"
+
+
 def orders(snapshot: Snapshot, now: Now, width: int | None) -> list[Text]:
-    """One line for each order that an agent's stream holds."""
+    """One line for each order that an agent's stream holds, of a bounded number."""
     records = {record.spec.id: record for record in snapshot.tasks}
-    names = shorten({order.task for order in snapshot.orders if order.task})
+    shown = snapshot.orders[:ORDERS_SHOWN]
+    names = shorten({order.task for order in shown if order.task})
     return lay_out(
         ORDER_COLUMNS,
-        [_order_row(order, names.get(order.task, "?"), records.get(order.task), now) for order in snapshot.orders],
+        [_order_row(order, names.get(order.task, "?"), records.get(order.task), now) for order in shown],
         width,
     )
 
@@ -116,22 +132,28 @@ def _order_row(order: Order, name: str, record: ReadRecord | None, now: Now) -> 
     ]
 
 
-def document(snapshot: Snapshot) -> dict[str, Any]:
-    """The snapshot for scripts. Times are Unix ms; 0 means never."""
+def document(snapshot: Snapshot, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The snapshot for scripts, and what is wrong with it. Times are Unix ms; 0 means never."""
     return {
         "pool": snapshot.pool,
         "at": snapshot.at,
         "redis_latency_ms": round(snapshot.latency_ms, 3),
+        "redis": msgspec.to_builtins(snapshot.server) if snapshot.server is not None else None,
+        "clock_skew_ms": snapshot.skew_ms,
+        "findings": [findings_view.document(finding) for finding in findings],
         "leader": snapshot.leader,
         "epoch": snapshot.epoch,
         "seq": snapshot.seq,
         "inbox": snapshot.inbox,
+        "inbox_since_at": snapshot.inbox_since_at,
         "reports": snapshot.reports,
+        "reports_since_at": snapshot.reports_since_at,
+        "signs": snapshot.signs,
         "open": snapshot.open,
         "counted": len(snapshot.tasks),
         "states": dict(snapshot.states()),
         "dead": snapshot.dead,
-        "agents_total": snapshot.agents_total,
+        "agents_total": len(snapshot.agents),
         "agents": [pool_view.agent_document(agent, snapshot.beats.get(agent.name)) for agent in snapshot.agents],
         "orders": [
             {

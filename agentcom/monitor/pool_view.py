@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from agentcom.wording import one_line
 AGENT_COLUMNS = (
     Column("AGENT", least=8),
     Column("LINK"),
+    Column("HEALTH"),
     Column("ACTIVITY"),
     Column("SLOTS", right=True),
     Column("BEAT", rank=1, right=True),
@@ -29,9 +30,16 @@ AGENT_COLUMNS = (
     Column("FAILED", rank=3, right=True),
     Column("SUCCESS", rank=4, right=True),
     Column("TASKS", rank=2, least=9),
+    Column("WHY", rank=2, least=16),
     Column("SKILLS", rank=5, least=16),
     Column("HOST", rank=6, least=6),
 )
+
+
+def most_telling(agents: Iterable[AgentRecord], most: int) -> list[AgentRecord]:
+    """By name; of more than so many, those that work, and then those that are not offline."""
+    kept = sorted(agents, key=lambda agent: (not agent.running, agent.link == "offline"))[:most]
+    return sorted(kept, key=lambda agent: agent.name)
 
 
 def activity_of(agent: AgentRecord, beat: Beat | None) -> str:
@@ -39,6 +47,22 @@ def activity_of(agent: AgentRecord, beat: Beat | None) -> str:
     if agent.link == "offline":
         return ""
     return beat.state if beat is not None and beat.incarnation == agent.incarnation else "unknown"
+
+
+def health_of(agent: AgentRecord) -> str:
+    """Whether it should be given work; nothing is to be said of one that is offline and was all right."""
+    return "" if agent.link == "offline" and agent.health == "available" else agent.health
+
+
+def why(agent: AgentRecord, now: Now) -> str:
+    """Why it gets no work, or not as much as it could, and until when; empty if nothing is the matter."""
+    if agent.left:
+        return "it said goodbye"
+    if agent.health == "available":
+        return "proves itself with one task at a time" if agent.probation else ""
+    until = agent.limited_until if agent.health == "rate_limited" else agent.degraded_until
+    timed = agent.health in ("rate_limited", "degraded") and not agent.unfit and until > now.ms
+    return ": ".join(part for part in (f"until {now.clock(until)}" if timed else "", agent.health_why) if part)
 
 
 def agents(records: Sequence[AgentRecord], beats: Mapping[str, Beat], now: Now, width: int | None) -> list[Text]:
@@ -53,6 +77,7 @@ def _agent_row(agent: AgentRecord, beat: Beat | None, now: Now) -> list[Text]:
     return [
         said(agent.name, "bold"),
         said(agent.link, STYLES.get(agent.link, "")),
+        said(health_of(agent), STYLES.get(health_of(agent), "")),
         said(activity_of(agent, beat), STYLES.get(activity_of(agent, beat), "")),
         said(f"{len(agent.running)}/{card.slots}"),
         said(now.since(beat.at) if beat is not None else ""),
@@ -60,6 +85,7 @@ def _agent_row(agent: AgentRecord, beat: Beat | None, now: Now) -> list[Text]:
         said(agent.failed or ""),
         said(f"{agent.success:.0%}" if done else ""),
         said(" ".join(short(task) for task in running)),
+        said(why(agent, now)),
         said(skills(agent)),
         said(card.host),
     ]
@@ -82,7 +108,20 @@ def agent_document(agent: AgentRecord, beat: Beat | None) -> dict[str, Any]:
         "name": agent.name,
         "link": agent.link,
         "link_since_at": agent.since_at,
+        "left": agent.left,
+        "health": agent.health,
+        "health_since_at": agent.health_at,
+        "health_why": agent.health_why,
+        "cordoned": agent.cordoned,
+        "draining": agent.draining,
+        "unfit": agent.unfit,
+        "degraded_until_at": agent.degraded_until,
+        "limited_until_at": agent.limited_until,
+        "probation": agent.probation,
+        "strikes": agent.strikes,
+        "starts": list(agent.starts),
         "activity": activity_of(agent, beat),
+        "activity_since_at": agent.activity_at,
         "beat_at": beat.at if beat is not None else 0,
         "unsent": beat.unsent if beat is not None else 0,
         "slots": agent.card.slots,

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from agentcom.broker.connection import Connections
-from agentcom.broker.monitor_store import MonitorStore, OrderRow
-from agentcom.model.agent import AgentRecord
+from agentcom.broker.monitor_store import MonitorStore, OrderRow, Overview
+from agentcom.diagnosis.snapshot import Order, Snapshot, server_of
 from agentcom.model.lifecycle import ENDED
-from agentcom.monitor.snapshot import Order, Snapshot
+from agentcom.monitor.pool_view import most_telling, still_dead
 
 TASKS_MAX = 500
 AGENTS_MAX = 500
+"""Of more agents, only those that have most to tell are asked for beat and orders."""
+
 ORDERS_MAX = 100
 """Of one agent."""
 
 JOURNAL_ENTRIES = 20
+LETTERS_MAX = 100
+TIME = re.compile(r"[0-9]{1,15}")
 
 
 async def look(connections: Connections, pool: str) -> Snapshot:
     """What the pool is like now. Raises what redis-py raises when Redis is away."""
     store = MonitorStore(connections, pool)
-    started_s = time.perf_counter()
-    seen = await store.overview(TASKS_MAX, JOURNAL_ENTRIES)
+    started_at, started_s = _wall_ms(), time.perf_counter()
+    seen = await store.overview(TASKS_MAX, JOURNAL_ENTRIES, LETTERS_MAX)
     latency_ms = (time.perf_counter() - started_s) * 1000
-    agents = _most_telling(seen.agents)
-    running = [task for agent in agents for task in agent.running.values()][:TASKS_MAX]
-    tasks = list(dict.fromkeys([*running, *seen.open_ids]))
-    details = await store.details(tasks, [agent.name for agent in agents], ORDERS_MAX)
+    asked = most_telling(seen.agents, AGENTS_MAX)
+    running = [task for agent in asked for task in agent.running.values()][:TASKS_MAX]
+    dead = [letter.task for letter in seen.letters]
+    tasks = list(dict.fromkeys([*running, *seen.open_ids, *dead]))
+    details = await store.details(tasks, running, [agent.name for agent in asked], ORDERS_MAX)
     return Snapshot(
-        at=time.time_ns() // 1_000_000,
+        at=started_at + int(latency_ms / 2),
         pool=pool,
         latency_ms=latency_ms,
         leader=seen.head.leader,
@@ -39,21 +45,29 @@ async def look(connections: Connections, pool: str) -> Snapshot:
         reports=seen.head.reports,
         open=seen.head.open,
         dead=seen.head.dead,
-        agents=agents,
-        agents_total=len(seen.agents),
+        agents=seen.agents,
         beats=details.beats,
         tasks=[record for record in details.records.values() if record.state not in ENDED],
         orders=[_order(row) for row in details.orders],
         lines=seen.lines,
+        server=server_of(seen.server),
+        server_at=seen.server_at,
+        signs=_signs(seen),
+        inbox_since_at=details.inbox_since_at,
+        reports_since_at=details.reports_since_at,
+        letters=still_dead(seen.letters, details.records),
+        printed_at=details.printed_at,
     )
 
 
-def _most_telling(agents: list[AgentRecord]) -> list[AgentRecord]:
-    """By name; of very many, those that work, and then those that are not offline."""
-    kept = sorted(agents, key=lambda agent: (not agent.running, agent.link == "offline"))[:AGENTS_MAX]
-    return sorted(kept, key=lambda agent: agent.name)
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _signs(seen: Overview) -> dict[str, int]:
+    return {name: int(at) if TIME.fullmatch(at) else 0 for name, at in seen.head.signs.items()}
 
 
 def _order(row: OrderRow) -> Order:
     ordered_at = int(row.entry.partition("-")[0])
-    return Order(row.agent, row.entry, ordered_at, row.task, row.consumer, row.idle_ms, row.deliveries)
+    return Order(row.agent, row.entry, ordered_at, row.task, row.consumer, row.idle_ms, row.deliveries, row.reclaimed)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import ENDED, RUNNING, TaskState
+from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import PRIORITIES, Attempt, Outcome, ReadRecord
 from agentcom.monitor.look import STYLES, Now, took
 from agentcom.monitor.table import Column, lay_out, said
@@ -18,6 +19,7 @@ from agentcom.wording import age, clean, one_line
 STATE_ORDER: tuple[TaskState, ...] = (
     "working",
     "assigned",
+    "input_required",
     "retry_wait",
     "queued",
     "blocked",
@@ -95,7 +97,14 @@ def why(record: ReadRecord, now: Now) -> str:
         return record.note
     if record.state == "retry_wait" and record.ready_at:
         return f"tried again {now.ago(record.ready_at)}; {reason_of(record)}"
-    return reason_of(record)
+    return "; ".join(part for part in (reason_of(record), asked_of_a_person(record)) if part)
+
+
+def asked_of_a_person(record: ReadRecord) -> str:
+    """What a person has to do so that it goes on; empty if it waits for none."""
+    if record.state != "input_required":
+        return ""
+    return ASKED_OF_A_PERSON.get(record.reason, "do what it waits for, then `agentcom retry` the task")
 
 
 def reason_of(record: ReadRecord) -> str:
@@ -116,6 +125,7 @@ ATTEMPT_COLUMNS = (
     Column("EXIT", rank=4, right=True),
     Column("TOKENS", rank=3, right=True),
     Column("COST", rank=3, right=True),
+    Column("NOTE", rank=2),
     Column("DETAIL", rank=1, least=20),
 )
 
@@ -136,11 +146,13 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
     return [
         ("id", spec.id),
         ("state", _state_line(record, now)),
-        ("reason", reason_of(record) if record.state == "queued" else why(record, now)),
+        ("reason", reason_of(record) if record.state in ("queued", "input_required") else why(record, now)),
+        ("to do", asked_of_a_person(record)),
         ("agents", waits[0] if waits else ""),
         ("summary", outcome.summary if outcome is not None and record.state in ENDED else ""),
         ("changed", ", ".join(outcome.changed) if outcome is not None else ""),
         ("value", _value(outcome) if outcome is not None else ""),
+        ("came late", "\n".join(_late(attempt) for attempt in record.attempts if attempt.late is not None)),
         ("submitted", _moment(record.submitted_at, now)),
         ("ended", _moment(record.ended_at, now)),
         ("expires", _moment(record.expires_at, now) if record.state not in ENDED else ""),
@@ -155,6 +167,7 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
         ("time limit", age(spec.timeout_s) if spec.timeout_s else ""),
         ("max attempts", str(spec.max_attempts or "")),
         ("handed back", f"{record.handbacks}×, which counts as no attempt" if record.handbacks else ""),
+        ("rate limited", f"{record.waits}×, which counts as no attempt" if record.waits else ""),
         ("key", spec.key),
     ]
 
@@ -173,6 +186,22 @@ def manner(record: ReadRecord) -> str:
         return ""
     worked = took(last.accepted_at or last.assigned_at, last.ended_at)
     return f" {'by' if record.state == 'completed' else 'on'} {last.agent}" + (f" in {worked}" if worked else "")
+
+
+def _late(attempt: Attempt) -> str:
+    """What came of an attempt when its task had gone on without it, in a line: evidence, for whoever looks for it."""
+    late = attempt.late
+    if late is None:
+        return ""
+    told = ": ".join(part for part in (late.reason, one_line(late.summary or late.detail, 500)) if part)
+    changed = f" (changed {', '.join(late.changed)})" if late.changed else ""
+    return f"attempt {attempt.generation} by {attempt.agent}: {late.result}{f', {told}' if told else ''}{changed}"
+
+
+def _note(attempt: Attempt) -> str:
+    """What is unusual about an attempt."""
+    late = f"{attempt.late.result} late" if attempt.late is not None else ""
+    return ", ".join(part for part in ("" if attempt.counted else "not counted", late) if part)
 
 
 def _moment(at: int, now: Now) -> str:
@@ -225,6 +254,7 @@ def _attempt_row(attempt: Attempt, now: Now) -> list[Text]:
         said("" if outcome is None or outcome.exit_code is None else outcome.exit_code),
         said(f"{usage.input_tokens:,}+{usage.output_tokens:,}" if usage is not None else ""),
         said(f"${usage.cost_usd:.2f}" if usage is not None and usage.cost_usd else ""),
+        said(_note(attempt)),
         said(one_line(outcome.detail or outcome.summary, 2_000) if outcome is not None else ""),
     ]
 
@@ -243,6 +273,7 @@ def brief(record: ReadRecord) -> dict[str, Any]:
         "reason": record.reason,
         "detail": record.detail,
         "note": record.note,
+        "to_do": asked_of_a_person(record),
         "priority": spec.priority,
         "agent": agent_of(record),
         "attempts": record.generation,
@@ -262,6 +293,7 @@ def whole(record: ReadRecord) -> dict[str, Any]:
     return brief(record) | {
         "spec": spec,
         "handbacks": record.handbacks,
+        "rate_limits": record.waits,
         "attempts": [_attempt(attempt) for attempt in record.attempts],
     }
 
@@ -275,6 +307,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "ended_at": attempt.ended_at,
         "counted": attempt.counted,
         "outcome": None if attempt.outcome is None else msgspec.to_builtins(attempt.outcome),
+        "late": None if attempt.late is None else msgspec.to_builtins(attempt.late),
     }
 
 

@@ -26,7 +26,14 @@ from agentcom.settings import Policy
 POOL = "cli"
 
 POLICY = Policy(
-    accept_s=5, beat_s=0.5, beat_offset_s=0, sweep_s=0.5, lease_s=2, retry_delays_s=(300.0,), max_attempts=2
+    accept_s=5,
+    beat_s=0.5,
+    beat_offset_s=0,
+    sweep_s=0.5,
+    lease_s=2,
+    retry_delays_s=(300.0,),
+    max_attempts=2,
+    breaker_failures=1_000,  # the agents fail tasks for many tests, and are to work for the next
 )
 
 
@@ -98,6 +105,8 @@ def work(task: agentcom.Task) -> Any:
     verb, _, rest = task.text.partition(" ")
     if verb == "fail":
         raise ValueError(rest or "it was told to")
+    if verb == "state":
+        raise agentcom.AttemptFailed(*rest.split(maxsplit=1))
     if verb == "print":
         task.log(rest)
     return f"did {task.title}"

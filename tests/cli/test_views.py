@@ -8,12 +8,12 @@ from rich.text import Text
 
 from agentcom.cli.explaining import judge, lines
 from agentcom.cli.waiting import Progress, ending, transition
+from agentcom.diagnosis import Finding, Order, Snapshot
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.messages import Beat, DeadLetter, Line
 from agentcom.model.task import Attempt, Outcome, ReadRecord, TaskRecord, TaskSpec, Usage
 from agentcom.monitor import plain, pool_view, task_view
 from agentcom.monitor.look import Now
-from agentcom.monitor.snapshot import Order, Snapshot
 from agentcom.monitor.table import Column, lay_out, said
 
 AT = 1_760_000_000_000
@@ -102,6 +102,10 @@ OAK = AgentRecord(
 )
 ELM = AgentRecord(name="elm", incarnation="sc-2", card=Card(attributes={"python": 2}, host="h2"), link="offline")
 BEATS = {"oak": Beat(agent="oak", incarnation="sc-1", count=4, at=AT - 7 * S, state="working")}
+
+
+def agent_of(name: str, **more: object) -> AgentRecord:
+    return AgentRecord(name=name, incarnation="sc-1", card=Card(), **more)  # type: ignore[arg-type]
 
 
 def text(lines: Iterable[Text]) -> str:
@@ -218,10 +222,41 @@ TRY  AGENT  ASSIGNED   TOOK  RESULT     EXIT  DETAIL
 
 def test_agents() -> None:
     assert text(pool_view.agents([ELM, OAK], BEATS, NOW, 110)) == golden("""
-AGENT  LINK     ACTIVITY  SLOTS  BEAT  DONE  FAILED  SUCCESS  TASKS      SKILLS                        HOST
-elm    offline              0/1                                          python 2                      h2
-oak    online   working     1/2    7s     7       1      93%  tk-09f21c  python 3, review 1, os linux  h1
+AGENT  LINK     HEALTH     ACTIVITY  SLOTS  BEAT  DONE  FAILED  SUCCESS  TASKS      SKILLS                HOST
+elm    offline                         0/1                                          python 2              h2
+oak    online   available  working     1/2    7s     7       1      93%  tk-09f21c  python 3, review 1,…  h1
 """)
+
+
+def test_agents_that_get_no_work_say_why_and_until_when() -> None:
+    listed = [
+        agent_of("ash", link="offline", left=True),
+        agent_of("box", health="degraded", degraded_until=AT + 5 * M, health_why="3 attempts in a row failed"),
+        agent_of("elm", health="rate_limited", limited_until=AT + M, health_why="429"),
+        agent_of("fir", health="cordoned", cordoned=True, health_why="taken out of service by a person"),
+        agent_of("oak", probation=True),
+        agent_of("yew", health="degraded", unfit="disk", degraded_until=AT + M, health_why="disk: 3 MB free"),
+    ]
+    assert text(pool_view.agents(listed, {}, NOW, None)) == golden("""
+AGENT  LINK     HEALTH        ACTIVITY  SLOTS  WHY
+ash    offline                            0/1  it said goodbye
+box    online   degraded      unknown     0/1  until 09:58:20: 3 attempts in a row failed
+elm    online   rate_limited  unknown     0/1  until 09:54:20: 429
+fir    online   cordoned      unknown     0/1  taken out of service by a person
+oak    online   available     unknown     0/1  proves itself with one task at a time
+yew    online   degraded      unknown     0/1  disk: 3 MB free
+""")
+
+
+def test_scripts_are_told_all_three_axes_of_an_agent() -> None:
+    told = pool_view.agent_document(agent_of("elm", health="rate_limited", limited_until=AT, health_why="429"), None)
+    axes = ("link", "health", "health_why", "limited_until_at", "activity")
+    assert [told[axis] for axis in axes] == ["online", "rate_limited", "429", AT, "unknown"]
+
+
+def test_of_very_many_agents_those_that_work_are_shown_and_then_those_that_can_be_heard() -> None:
+    crowd = [agent_of(f"a{n}", link="offline") for n in range(3)] + [agent_of("b"), agent_of("c", running={"1": "t"})]
+    assert [agent.name for agent in pool_view.most_telling(crowd, 3)] == ["a0", "b", "c"]
 
 
 def test_a_beat_of_an_earlier_sidecar_tells_nothing_of_this_one() -> None:
@@ -283,7 +318,6 @@ def test_the_monitor_in_plain_text() -> None:
         open=1_234,
         dead=1,
         agents=[ELM, OAK],
-        agents_total=2,
         beats=BEATS,
         tasks=[WORKING, URGENT, STRANDED, BLOCKED],
         orders=[
@@ -292,14 +326,23 @@ def test_the_monitor_in_plain_text() -> None:
         ],
         lines=[Line(AT - 3 * S, "task", "match", "queued", "assigned", id_of(1), 1, "oak")],
     )
-    assert text(plain.lines(snapshot, NOW, 110)) == golden("""
+    findings = [
+        Finding(rule="agent_down", severity="critical", subject="agent:elm", text="elm is down", next_step="start it"),
+        Finding(rule="slow", severity="notice", subject="task:x", text="x takes long"),
+    ]
+    assert text(plain.lines(snapshot, findings, NOW, 110)) == golden("""
 AgentCom default · redis 0.4 ms · scheduler h1:812 · 2 agents, 1 offline
 queued 2 (oldest 2h) ▸ blocked 1 ▸ working 1 · counted 4 of 1,234 open tasks · 2 unread in the inbox · 1 dead letter
 
+findings: 1 critical, 1 notice
+  ! critical  agent_down  elm is down
+      start it
+  · notice    slow  x takes long
+
 agents
-  AGENT  LINK     ACTIVITY  SLOTS  BEAT  DONE  FAILED  SUCCESS  TASKS      SKILLS                        HOST
-  elm    offline              0/1                                          python 2                      h2
-  oak    online   working     1/2    7s     7       1      93%  tk-09f21c  python 3, review 1, os linux  h1
+  AGENT  LINK     HEALTH     ACTIVITY  SLOTS  BEAT  DONE  FAILED  SUCCESS  TASKS      SKILLS              HOST
+  elm    offline                         0/1                                          python 2            h2
+  oak    online   available  working     1/2    7s     7       1      93%  tk-09f21c  python 3, review…   h1
 
 orders (pending-entries lists)
   AGENT  ORDERED  RENEWED  DELIVERIES  TASK       STATE    TITLE         HELD BY
