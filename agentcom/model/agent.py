@@ -72,6 +72,8 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         starts: when its sidecar was last started, the newest last.
         left: its sidecar said goodbye; only a hello brings it back, and no beat from before that is read late.
         running: token → task id of what it was given and has not given up; each occupies a slot.
+        ghosts: token → task id of what was taken from it while it was silent. Until its sidecar says otherwise, it may
+            run, and each occupies a slot: whoever got that slot would be refused.
         completed, failed: attempts that ended so.
         success: share of attempts that completed, the latest weighing most; 1.0 for a new agent.
         used: when it was last given work, as a count of assignments; ties go to the least recently used.
@@ -103,6 +105,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     starts: tuple[int, ...] = ()
     left: bool = False
     running: dict[str, str] = {}
+    ghosts: dict[str, str] = {}
     completed: int = 0
     failed: int = 0
     success: float = 1.0
@@ -118,4 +121,4 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         """Slots that the scheduler may fill now."""
         if not self.in_service:
             return 0
-        return max(0, (1 if self.probation else self.card.slots) - len(self.running))
+        return max(0, (1 if self.probation else self.card.slots) - len(self.running) - len(self.ghosts))

@@ -46,9 +46,13 @@ class Retry(Request, frozen=True, tag="retry"):
 
 
 class Requeue(Request, frozen=True, tag="requeue"):
-    """Take this task from the agent that has it, and let it go elsewhere; the attempt does not count."""
+    """Take this task from the agent that has it, and let it go elsewhere; the attempt does not count.
+
+    With a `generation`, only if that attempt is still the latest: asked for twice, it is done once.
+    """
 
     task: str
+    generation: int = 0
     why: str = ""
 
 

@@ -71,7 +71,10 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
             attempt.counted = False
             record.handbacks += 1
             _note_requeue(state, now)
-            make_ready(state, work, now, trigger, outcome, first=True)
+            if decision.delay_ms:
+                _wait(state, work, outcome, decision, now, trigger)
+            else:
+                make_ready(state, work, now, trigger, outcome, first=True)
         case "wait":
             attempt.counted = False
             record.waits += 1
@@ -136,6 +139,10 @@ def _again(
     if not decision.delay_ms:
         make_ready(state, work, now, trigger, outcome)
         return
+    _wait(state, work, outcome, decision, now, trigger)
+
+
+def _wait(state: State, work: Work, outcome: Outcome, decision: Decision, now: int, trigger: str) -> None:
     work.record.ready_at = now + decision.delay_ms
     state.move(work, "retry_wait", now, trigger, reason=outcome.reason, detail=outcome.detail)
     state.set_timer(work.record.ready_at, "retry", work.id, work.record.generation)
@@ -192,12 +199,18 @@ def end_acceptance(state: State, work: Work, now: int) -> None:
 
 
 def lose(state: State, agent: AgentRecord, token: str, now: int, trigger: str, detail: str) -> None:
-    """What the agent was given is not being worked on any more, and no outcome of it will come."""
-    work = state.tasks.get(agent.running.get(token, ""))
-    current = work is not None and work.token == token and work.record.state in RUNNING
-    if work is not None and current:
-        end_attempt(state, work, Outcome("lost", "lost", detail), now, trigger)
+    """What was given to an agent that is silent is taken from it. Should it live after all, it may still be at it."""
+    end_if_current(state, agent, token, now, trigger, detail)
+    if token in agent.running:
+        agent.ghosts[token] = agent.running[token]
     state.release(agent, token, now)
+
+
+def end_if_current(state: State, agent: AgentRecord, token: str, now: int, trigger: str, detail: str) -> None:
+    """End this attempt as lost, if it is the one that its task is waiting for."""
+    work = state.tasks.get(agent.running.get(token, ""))
+    if work is not None and work.token == token and work.record.state in RUNNING:
+        end_attempt(state, work, Outcome("lost", "lost", detail), now, trigger)
 
 
 def requeue(state: State, work: Work, why: str, now: int) -> None:

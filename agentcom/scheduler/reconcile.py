@@ -26,6 +26,7 @@ def reconcile(state: State, agent: AgentRecord, beat: Beat, heard_before_at: int
         now: the time.
     """
     suspicion = state.suspicions.setdefault(agent.name, Suspicion())
+    _lay_ghosts(state, agent, beat)
     _missing(state, agent, beat, suspicion, heard_before_at, now)
     _strangers(state, agent, beat, suspicion)
 
@@ -33,7 +34,10 @@ def reconcile(state: State, agent: AgentRecord, beat: Beat, heard_before_at: int
 def _missing(
     state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicion, heard_before_at: int, now: int
 ) -> None:
-    """What the record says that it has, and the beat does not name: asked for once, and lost with the next beat."""
+    """What the record says that it has, and the beat does not name: asked for once, and lost with the next beat.
+
+    Its slot is free when the sidecar answers the stop: its order may still stand in the stream, and be read later.
+    """
     missing = [
         token
         for token in agent.running
@@ -43,6 +47,8 @@ def _missing(
         return  # its outcome may be among what waits to be sent
     for token in missing:
         task = agent.running[token]
+        if token in suspicion.stopped:
+            continue
         if token not in suspicion.asked:
             suspicion.asked.add(token)
             order = Ask(incarnation=agent.incarnation, task=task, token=token)
@@ -51,8 +57,10 @@ def _missing(
             why = "the agent's beats do not name it, and no outcome of it came"
             stop = Stop(incarnation=agent.incarnation, task=task, token=token, why=why)
             state.order(agent.name, encode(stop))
-            attempts.lose(state, agent, token, now, "reconcile", why)
-    suspicion.asked.intersection_update(missing, agent.running)
+            suspicion.stopped.add(token)
+            attempts.end_if_current(state, agent, token, now, "reconcile", why)
+    suspicion.asked.intersection_update(missing)
+    suspicion.stopped.intersection_update(missing)
 
 
 def _assigned_at(state: State, agent: AgentRecord, token: str) -> int:
@@ -64,10 +72,20 @@ def _assigned_at(state: State, agent: AgentRecord, token: str) -> int:
 
 
 def _strangers(state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicion) -> None:
-    """What the beat names and the record does not: it is told to stop it, when the next beat names it again."""
+    """What the beat names and the record does not is told to stop: what was taken from it at once, else when the next
+    beat names it again."""
     named = {token: task for token, task in list(beat.running.items())[: 2 * MAX_SLOTS] if token not in agent.running}
-    for token in suspicion.strangers & named.keys():
+    for token in (suspicion.strangers | agent.ghosts.keys() - suspicion.strangers) & named.keys():
         why = "the pool does not know this attempt"
         order = Stop(incarnation=agent.incarnation, task=named.pop(token), token=token, why=why)
         state.order(agent.name, encode(order))
     suspicion.strangers = set(named)
+
+
+def _lay_ghosts(state: State, agent: AgentRecord, beat: Beat) -> None:
+    """What was taken from it while it was silent, and does not run any more, occupies no slot any more."""
+    gone = agent.ghosts.keys() - beat.running.keys()
+    for token in gone:
+        del agent.ghosts[token]
+    if gone:
+        state.save_agent(agent)

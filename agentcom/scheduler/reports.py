@@ -124,6 +124,7 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     if known is None or known.incarnation != report.incarnation:
         agent.starts = (*agent.starts[1 - STARTS_KEPT :], now)
         health.started(agent)
+        agent.ghosts = {}
         state.suspicions.pop(agent.name, None)
     agent.incarnation, agent.card, agent.left = report.incarnation, report.card, False
     state.agents[agent.name] = agent
@@ -200,6 +201,8 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
         attempts.end_attempt(state, work, report.outcome, now, "finished")
     if holder is not None:
         state.release(holder, report.token, now)
+    elif agent is not None and agent.ghosts.pop(report.token, None) is not None:
+        state.save_agent(agent)
 
 
 def _may_be_adopted(work: Work, report: Finished) -> bool:

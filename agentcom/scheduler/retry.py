@@ -18,7 +18,7 @@ class Decision(Struct, frozen=True):
     """What follows.
 
     - `again` after `delay_ms`.
-    - `handed_back`: at once, before others, and uncounted.
+    - `handed_back`: uncounted; at once and before others, but for one that comes back again and again.
     - `wait`: at once and uncounted, as its agent is tainted and will not get it.
     - `ask_person`: nothing, before a person has helped.
     - `give_up`: it fails; `dead` if it ran out of attempts.
@@ -45,7 +45,8 @@ def decide(
     """
     kind = class_of(outcome.reason)
     if outcome.result == "handed_back" and handbacks < policy.max_handbacks:
-        return Decision("handed_back")
+        # Whoever hands it back may be the only one who could take it: without a delay it goes to and fro in a storm.
+        return Decision("handed_back", delay_ms=1_000 << min(handbacks - 1, 5) if handbacks else 0)
     if kind == "wait" and waits < policy.max_waits:
         return Decision("wait")
     if kind == "human":

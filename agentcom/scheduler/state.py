@@ -34,11 +34,13 @@ ENDED_REMEMBERED = 50_000
 class Suspicion:
     """Where an agent's last beat and its record differed. One beat proves nothing: what it says may be on its way."""
 
-    __slots__ = ("asked", "strangers")
+    __slots__ = ("asked", "stopped", "strangers")
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
         """Tokens of the record that the beat did not name; their outcomes were asked for."""
+        self.stopped: set[str] = set()
+        """Those of them that were given up, and were told to stop should they run after all."""
         self.strangers: set[str] = set()
         """Tokens that the beat named and the record did not."""
 
@@ -147,6 +149,10 @@ class State:
             self.save_agent(agent)
             held = self.tasks.get(task)
             if held is not None:
+                last = held.record.attempts[-1]
+                if last.token == token and not last.ended_at:
+                    last.ended_at = now
+                    self.commit.records[task] = held.record
                 self.close_if_done(held)
 
     def stale_ms(self, agent: AgentRecord) -> int:

@@ -39,7 +39,7 @@ DEAD, NEVER, BACK = Decision("give_up", dead=True), Decision("give_up"), Decisio
         ("failed", "refused", 9, 0, NEVER),
         ("canceled", "canceled", 1, 0, NEVER),
         ("handed_back", "handed_back", 1, 0, BACK),
-        ("handed_back", "handed_back", 5, 1, BACK),
+        ("handed_back", "handed_back", 5, 1, Decision("handed_back", delay_ms=1_000)),
         ("handed_back", "handed_back", 1, 2, AGAIN_NOW),
         ("handed_back", "handed_back", 5, 2, DEAD),
         ("handed_back", "refused", 1, 2, NEVER),

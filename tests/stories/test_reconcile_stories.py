@@ -65,6 +65,8 @@ def test_who_does_not_answer_loses_the_task_with_the_next_beat(pool):
     attempt = pool.task(task).attempts[0]
     assert (attempt.outcome.result, attempt.outcome.reason) == ("lost", "lost")
     assert [stop.token for stop in pool.stops("oak")] == [token], "should it run after all, it is stopped"
+    assert pool.agent_record("oak").running == {token: task}, "its slot is free when the stop is answered"
+    pool.obey("oak")
     assert [line.trigger for line in pool.journal if line.task == task][-2:] == ["reconcile", "match"]
 
 
@@ -165,6 +167,15 @@ def test_a_person_can_take_a_task_from_its_agent(pool):
     assert pool.state(task) == "completed"
 
 
+def test_asked_for_twice_a_task_is_taken_from_one_attempt_only(pool):
+    pool.agent("ash")
+    task = pool.submit()
+    pool.agent("elm")
+    for _ in range(2):
+        pool.ask(Requeue(task=task, generation=1))
+    assert (pool.where(task), pool.task(task).generation, pool.stops("elm")) == ("elm", 2, [])
+
+
 def test_requeueing_what_waits_already_changes_nothing(pool):
     task = pool.submit()
     record = pool.records[task]
@@ -188,3 +199,69 @@ def test_what_has_ended_cannot_be_requeued(pool):
     pool.finish(task)
     assert "it has ended already: completed" in pool.why_refused(pool.ask(Requeue(task=task)))[0]
     assert "there is no task" in pool.why_refused(pool.ask(Requeue(task=pool.new_id())))[0]
+
+
+@pytest.mark.pitfall_10
+def test_what_was_taken_from_a_silent_agent_occupies_its_slot_until_it_says_otherwise(pool):
+    incarnation = pool.agent("oak")
+    task = pool.submit(max_attempts=1)
+    pool.accept(task)
+    token = pool.token(task)
+    pool.silence("oak")
+    pool.advance(100)
+    pool.sweep()
+    other = pool.submit()
+    pool.says["oak"] = {token: task}
+    pool.beat("oak", incarnation)
+    assert pool.agent_record("oak").link == "online"
+    assert pool.state(other) == "queued", "it would only be refused"
+    assert [stop.token for stop in pool.stops("oak")] == [token]
+    pool.obey("oak")
+    assert (pool.state(other), pool.agent_record("oak").ghosts) == ("assigned", {})
+
+
+def test_a_beat_that_does_not_name_it_any_more_frees_the_slot(pool):
+    incarnation = pool.agent("oak")
+    task = pool.submit(max_attempts=1)
+    pool.accept(task)
+    pool.silence("oak")
+    pool.advance(100)
+    pool.sweep()
+    other = pool.submit()
+    pool.beat("oak", incarnation)
+    assert (pool.state(other), pool.agent_record("oak").ghosts) == ("assigned", {})
+
+
+def test_a_new_start_of_the_sidecar_has_no_ghosts(pool):
+    pool.agent("oak")
+    task = pool.submit(max_attempts=1)
+    pool.accept(task)
+    pool.silence("oak")
+    pool.advance(100)
+    pool.sweep()
+    assert list(pool.agent_record("oak").ghosts.values()) == [task]
+    pool.agent("oak")
+    assert pool.agent_record("oak").ghosts == {}
+
+
+@pytest.mark.pitfall_10
+def test_what_is_handed_back_again_and_again_waits_longer_and_longer(pool):
+    pool.agent("oak")
+    task = pool.submit()
+    began, times = pool.now, 0
+    while times < 5:
+        if pool.state(task) == "assigned":
+            pool.finish(task, "handed_back", "handed_back")
+            times += 1
+        pool.advance(0.5)
+    assert pool.now - began >= 7_000, "no storm: 0, 1, 2 and 4 seconds in between"
+
+
+def test_an_attempt_whose_task_ended_before_it_has_an_end_too(pool):
+    pool.agent("oak")
+    task = pool.submit(expires_s=10)
+    pool.accept(task)
+    pool.advance(11)
+    assert pool.state(task) == "failed"
+    pool.finish(task)
+    assert pool.task(task).attempts[-1].ended_at > 0
