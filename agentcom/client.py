@@ -28,10 +28,11 @@ from agentcom.errors import Refused, UsageError
 from agentcom.ids import IdMaker
 from agentcom.listening import Listener
 from agentcom.locate import redis_url, settings_from_environment
+from agentcom.model import messages
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode
 from agentcom.model.lifecycle import ENDED
-from agentcom.model.messages import MAX_TASKS_PER_SUBMIT, Cancel, Line, Refusal, Retry, Submit
+from agentcom.model.messages import MAX_TASKS_PER_SUBMIT, AnyRequest, Cancel, Line, Refusal, Retry, Submit
 from agentcom.model.task import Outcome, ReadRecord, TaskSpec
 
 CONFIRM_S = 5.0
@@ -85,12 +86,16 @@ class TaskHandle:
         return await self._client.cancel(self.id, why)
 
     async def retry(self) -> bool:
-        """Send it back after it failed or was canceled, with all its attempts before it again. See `Client.retry`.
+        """Send it back after it failed or was canceled, or on if it waits for a person. See `Client.retry`.
 
         Raises:
-            Refused: it has neither failed nor been canceled.
+            Refused: it has neither failed nor been canceled, and does not wait for a person.
         """
         return await self._client.retry(self.id)
+
+    async def requeue(self, why: str = "") -> bool:
+        """Take it from the agent that has it, and let it go elsewhere. See `Client.requeue`, and what it raises."""
+        return await self._client.requeue(self.id, why)
 
 
 class Client:
@@ -113,11 +118,11 @@ class Client:
         self._ids = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom)
 
     async def __aenter__(self) -> Self:
-        self._connections = Connections(self.url, repeats=SENT_AGAIN)
-        self.store = ClientStore(self._connections, self.pool)
+        self.connections = Connections(self.url, repeats=SENT_AGAIN)
+        self.store = ClientStore(self.connections, self.pool)
         self._listener = Listener(self.store)
         try:
-            await check_server(self._connections.commands, self.url)
+            await check_server(self.connections.commands, self.url)
             self._group = await anyio.create_task_group().__aenter__()
         except BaseException:
             await self._close()
@@ -141,7 +146,7 @@ class Client:
 
     async def _close(self) -> None:
         with anyio.CancelScope(shield=True):
-            await self._connections.close()
+            await self.connections.close()
 
     # -------------------------------------------------------------- asking
 
@@ -154,7 +159,7 @@ class Client:
             spec: any other field of `agentcom.TaskSpec`, such as `requires="python >= 2"` or `priority="urgent"`.
 
         Raises:
-            Refused: the scheduler does not take it on, with the reason.
+            Refused: the scheduler does not take it on, or the inbox is full, with the reason.
             UsageError: there is no such field, or a value is of the wrong type.
             ServerUnavailable: Redis is away.
         """
@@ -178,21 +183,23 @@ class Client:
     async def submit_each(
         self, specs: Iterable[Mapping[str, Any] | TaskSpec], *, confirm_s: float = CONFIRM_S
     ) -> list[TaskHandle | Refusal]:
-        """Like `submit_many`, with a refusal as a value in the place of the task that it is about."""
+        """Like `submit_many`, with a refusal as a value in the place of the task that it is about.
+
+        Where the inbox has no room for all of it, none of it is sent, and each is refused.
+        """
         made = [self._spec(spec) for spec in specs]
         parts = [made[first : first + MAX_TASKS_PER_SUBMIT] for first in range(0, len(made), MAX_TASKS_PER_SUBMIT)]
         if confirm_s > 0 and made:
             self._listen()
             await self._listener.ready()
         requests = [Submit(tasks=[Raw(encode(spec)) for spec in part]) for part in parts]
-        entries: list[str] = []
-        for first in range(0, len(requests), REQUESTS_PER_TRIP):
-            entries += await self._request(requests[first : first + REQUESTS_PER_TRIP])
+        entries, unsent = await self._request_all(requests)
         answers: list[TaskHandle | Refusal] = []
         read = True
-        for part, entry in zip(parts, entries, strict=True):
+        for part, entry in zip(parts, entries, strict=False):
             read = read and await self._until_read(entry, anyio.current_time() + confirm_s)
             answers += await self._answers(part, entry, admitted=read)
+        answers += [Refusal(spec.id, unsent) for part in parts[len(entries) :] for spec in part]
         return answers
 
     async def cancel(self, task: str, why: str = "") -> bool:
@@ -204,27 +211,70 @@ class Client:
         return await self._ask(Cancel(task=task, why=why))
 
     async def retry(self, task: str) -> bool:
-        """Send a failed or canceled task back. False if no scheduler took the request in time: it waits in the inbox.
+        """Send a failed or canceled task back, or one on that waits for a person; with all its attempts before it.
+        False if no scheduler took the request in time: it waits in the inbox.
 
         Raises:
-            Refused: there is no such task, or it has neither failed nor been canceled.
+            Refused: there is no such task, or it has neither failed nor been canceled, and waits for no person.
         """
         return await self._ask(Retry(task=task))
 
-    async def ask_each(self, requests: Sequence[Cancel | Retry]) -> list[tuple[bool, str]]:
-        """Send many requests. Of each: whether a scheduler took it in time, and why it was refused, if it was."""
+    async def requeue(self, task: str, why: str = "", generation: int | None = None) -> bool:
+        """Take a task from the agent that has it, and let it go elsewhere at once; the attempt does not count. False if
+        no scheduler took the request in time. Only attempt `generation` is meant, of None the one that it has now: a
+        task that went on meanwhile is left alone.
+
+        Raises:
+            Refused: there is no such task, it has ended, or it waits for a person.
+        """
+        if generation is None:
+            record = await self.record(task)
+            generation = record.generation if record is not None else 0
+        return await self._ask(messages.Requeue(task=task, generation=generation, why=why))
+
+    async def cordon(self, agent: str) -> bool:
+        """Give an agent no more work; what it has it keeps. False if no scheduler took the request in time. Raises
+        `Refused` if there is no such agent, as the next three do."""
+        return await self._ask(messages.Cordon(agent=agent))
+
+    async def drain(self, agent: str) -> bool:
+        """Like `cordon`, and when what it has came to an end, the journal says so with the trigger `drained`."""
+        return await self._ask(messages.Drain(agent=agent))
+
+    async def resume(self, agent: str) -> bool:
+        """Undo `cordon` and `drain`."""
+        return await self._ask(messages.Resume(agent=agent))
+
+    async def reset(self, agent: str) -> bool:
+        """Forget what an agent is degraded or rate limited for: somebody mended it."""
+        return await self._ask(messages.Reset(agent=agent))
+
+    async def ask_each(self, requests: Sequence[AnyRequest]) -> list[tuple[bool, str]]:
+        """Send many requests. Of each: whether it was answered in time, and why it was refused, if it was."""
         self._listen()
         await self._listener.ready()
-        entries: list[str] = []
-        for first in range(0, len(requests), REQUESTS_PER_TRIP):
-            entries += await self._request(requests[first : first + REQUESTS_PER_TRIP])
+        entries, unsent = await self._request_all(requests)
         answers: list[tuple[bool, str]] = []
         read = True
         for entry in entries:
             read = read and await self._until_read(entry, anyio.current_time() + CONFIRM_S)
             refusals = (await self.store.refusals(entry) if read else None) or []
             answers.append((read, refusals[0].reason if refusals else ""))
-        return answers
+        return answers + [(True, unsent)] * (len(requests) - len(entries))
+
+    async def ask_whole(self, request: AnyRequest) -> tuple[bool, list[str]]:
+        """Send one request. Whether it was answered in time, and every reason for which part of it was refused.
+
+        Raises:
+            Refused: the inbox is full.
+            ServerUnavailable: Redis is away.
+        """
+        self._listen()
+        await self._listener.ready()
+        (entry,) = await self._request([request], more=0, begun=False)
+        if not await self._until_read(entry, anyio.current_time() + CONFIRM_S):
+            return False, []
+        return True, [refusal.reason for refusal in await self.store.refusals(entry) or []]
 
     # ------------------------------------------------------------- looking
 
@@ -272,12 +322,26 @@ class Client:
             raise UsageError(f"a task cannot be made of this: {error}") from error
         return spec if spec.id else msgspec.structs.replace(spec, id=self._ids.make())
 
-    async def _request(self, requests: Sequence[Submit | Cancel | Retry]) -> list[str]:
+    async def _request(self, requests: Sequence[AnyRequest], *, more: int, begun: bool) -> list[str]:
         """Send requests. Sending them again after a lost reply is harmless: tasks carry their ids."""
         try:
-            return await self.store.request(requests)
+            return await self.store.request(requests, more=more, begun=begun)
+        except Refused:
+            raise
         except Exception as error:
             raise named(error, self.url) from error
+
+    async def _request_all(self, requests: Sequence[AnyRequest]) -> tuple[list[str], str]:
+        """Send requests that belong together. Their entries; and why the rest was not sent, if the inbox is full."""
+        entries: list[str] = []
+        for first in range(0, len(requests), REQUESTS_PER_TRIP):
+            part = requests[first : first + REQUESTS_PER_TRIP]
+            more = len(requests) - first - len(part) if not first else 0
+            try:
+                entries += await self._request(part, more=more, begun=first > 0)
+            except Refused as refused:
+                return entries, str(refused)
+        return entries, ""
 
     async def _answers(self, specs: Sequence[TaskSpec], entry: str, *, admitted: bool) -> list[TaskHandle | Refusal]:
         refusals = (await self.store.refusals(entry) or []) if admitted else []
@@ -294,7 +358,7 @@ class Client:
             return TaskHandle(self, refusal.existing, admitted=True, existing=True)
         return refusal
 
-    async def _ask(self, request: Cancel | Retry) -> bool:
+    async def _ask(self, request: AnyRequest) -> bool:
         ((taken, refusal),) = await self.ask_each([request])
         if refusal:
             raise Refused(refusal)

@@ -64,10 +64,12 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 @contextmanager
-def pool(redis: EmbeddedServer, *, scheduler: bool = True, sidecar: bool = True) -> Iterator[Pool]:
+def pool(
+    redis: EmbeddedServer, *, scheduler: bool = True, sidecar: bool = True, name: str = "default"
+) -> Iterator[Pool]:
     """A scheduler and a sidecar with 100 slots on this server."""
     with tempfile.TemporaryDirectory(prefix="agentcom-bench-") as folder:
-        environ = os.environ | {"AGENTCOM_REDIS": redis.url, "XDG_STATE_HOME": folder}
+        environ = os.environ | {"AGENTCOM_REDIS": redis.url, "AGENTCOM_POOL": name, "XDG_STATE_HOME": folder}
         commands = {
             "scheduler": [sys.executable, "-m", "agentcom", "scheduler"],
             "sidecar": [sys.executable, "-m", "benchmarks.noop_agent"],

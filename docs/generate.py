@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from agentcom.broker.keys import TABLE
 from agentcom.model.lifecycle import diagram
 
 ARCHITECTURE = Path(__file__).parent / "architecture.md"
 BLOCK = re.compile(r"(<!-- lifecycle: .*? -->\n```mermaid\n).*?(```\n<!-- end of lifecycle -->)", re.DOTALL)
+
+KEYS = re.compile(r"(<!-- keys: .*? -->\n\n).*?(\n<!-- end of keys -->)", re.DOTALL)
 
 
 def with_diagram(text: str) -> str:
@@ -18,5 +21,16 @@ def with_diagram(text: str) -> str:
     return found
 
 
+def with_keys(text: str) -> str:
+    """The page with the table of keys as it is now."""
+    rows = [f"| `{kept.name}` | {kept.type} | {kept.holds} | {kept.owner} | {kept.bounded} |" for kept in TABLE]
+    head = ["| key `ac:{POOL}:…` | type | holds | written by | bound |", "|---|---|---|---|---|"]
+    table = "\n".join([*head, *rows, ""])
+    found, count = KEYS.subn(lambda block: f"{block[1]}{table}{block[2]}", text)
+    assert count == 1, "architecture.md has lost the marks around its table of keys"
+    return found
+
+
 if __name__ == "__main__":
-    ARCHITECTURE.write_text(with_diagram(ARCHITECTURE.read_text(encoding="utf-8")), encoding="utf-8")
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    ARCHITECTURE.write_text(with_keys(with_diagram(page)), encoding="utf-8")

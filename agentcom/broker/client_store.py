@@ -7,9 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from agentcom.broker import scripts
 from agentcom.broker.connection import Connections
-from agentcom.broker.keys import BODY, LINES, Keys
+from agentcom.broker.keys import BODY, LINES, Keys, sign
 from agentcom.broker.streams import readable, text
+from agentcom.errors import Refused
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
     decode_agent,
@@ -20,8 +22,9 @@ from agentcom.model.codec import (
     decode_refusals,
     encode,
 )
-from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal
+from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal, Submit
 from agentcom.model.task import ReadRecord
+from agentcom.settings import Policy
 
 SCAN_COUNT = 1_000
 
@@ -36,7 +39,7 @@ class Printed(Struct, frozen=True):
 
 
 class PoolHead(Struct, frozen=True):
-    """The pool at a glance: who leads, how much waits to be read, how many tasks are open."""
+    """The pool at a glance: who leads, how much waits to be read, how many tasks are open, which signs it shows."""
 
     leader: str
     epoch: int
@@ -45,6 +48,7 @@ class PoolHead(Struct, frozen=True):
     reports: int
     open: int
     dead: int
+    signs: dict[str, str]
 
 
 HEAD_REPLIES = 6
@@ -53,7 +57,7 @@ HEAD_REPLIES = 6
 def ask_for_head(pipeline: Any, names: Keys) -> None:
     """Queue the `HEAD_REPLIES` commands whose replies `head_of` reads."""
     pipeline.get(names.leader)
-    pipeline.hmget(names.head, ["epoch", "seq"])
+    pipeline.hgetall(names.head)
     pipeline.xlen(names.inbox)
     pipeline.xlen(names.reports)
     pipeline.zcard(names.open)
@@ -62,8 +66,12 @@ def ask_for_head(pipeline: Any, names: Keys) -> None:
 
 def head_of(replies: Sequence[Any]) -> PoolHead:
     """The pool at a glance, of the replies to `ask_for_head`."""
-    leader, (epoch, seq), inbox, reports, open_, dead = replies
-    return PoolHead(text(leader or b""), int(epoch or 0), int(seq or 0), inbox, reports, open_, dead)
+    leader, fields, inbox, reports, open_, dead = replies
+    told = {text(field): text(value) for field, value in fields.items()}
+    mark = sign("")
+    signs = {field.removeprefix(mark): value for field, value in told.items() if field.startswith(mark)}
+    epoch, seq = int(told.get("epoch", 0)), int(told.get("seq", 0))
+    return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs)
 
 
 class ClientStore:
@@ -74,12 +82,25 @@ class ClientStore:
         self._blocking = connections.blocking
         self._names = Keys(pool)
 
-    async def request(self, requests: Sequence[AnyRequest]) -> list[str]:
-        """Put requests into the inbox; their entry ids. Once this returns, they are as durable as the server is."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for request in requests:
-            pipeline.xadd(self._names.inbox, {BODY: encode(request)})
-        return [text(entry) for entry in await pipeline.execute()]
+    async def request(self, requests: Sequence[AnyRequest], *, more: int = 0, begun: bool = False) -> list[str]:
+        """Put requests into the inbox, all or none; their entry ids. Once this returns, they are as durable as the
+        server is.
+
+        Args:
+            requests: what to send.
+            more: how many others will follow that belong to these, and for which there has to be room, too.
+            begun: others that belong to these were taken already.
+
+        Raises:
+            Refused: too many requests wait unread. Room is kept for what is no submission.
+        """
+        reserve = begun or not any(isinstance(request, Submit) for request in requests)
+        options = [Policy().max_inbox, "reserve" if reserve else "", more]
+        keys = [self._names.inbox, self._names.head]
+        reply: Any = await scripts.SEND(self._redis, keys, [*options, *(encode(request) for request in requests)])
+        if reply and isinstance(reply[0], int):
+            raise _inbox_full(reply[0], reply[1], len(requests) + more)
+        return [text(entry) for entry in reply]
 
     async def refusals(self, entry: str) -> list[Refusal] | None:
         """What of a request was refused; None if nothing was, or nobody has read it yet."""
@@ -167,6 +188,14 @@ class ClientStore:
             for _, entries in reply or ()
             for id_, fields in entries
         ]
+
+
+def _inbox_full(waiting: int, most: int, wanted: int) -> Refused:
+    what = "this request does" if wanted == 1 else f"these {wanted:,} requests do"
+    return Refused(
+        f"the inbox is full: {waiting:,} requests wait there unread, of at most {most:,}, so {what} not fit",
+        "See with `agentcom monitor` whether a scheduler runs and takes work on, then send again",
+    )
 
 
 def _lines(fields: dict[bytes, bytes]) -> list[Line]:

@@ -131,6 +131,8 @@ def _add_settled(call: _Builder, settled: list[tuple[str, str]], names: Keys) ->
 
 
 def _add_signs(call: _Builder, commit: Commit, names: Keys) -> None:
+    if commit.admitted:
+        call.add("HSET", names.head, "admitted", commit.admitted)
     for name, value in commit.signs.items():
         if value is None:
             call.add("HDEL", names.head, sign(name))

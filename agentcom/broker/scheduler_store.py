@@ -15,7 +15,7 @@ from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, sign
 from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, text
 from agentcom.model.agent import AgentRecord
-from agentcom.model.codec import decode_agent, decode_beat, decode_carried
+from agentcom.model.codec import decode_agent, decode_beat, decode_carried, id_of
 from agentcom.model.commit import LAST_ID, Commit
 from agentcom.model.messages import Beat
 from agentcom.model.task import CarriedRecord
@@ -26,12 +26,14 @@ BEAT_CHUNK = 1_000
 
 
 class Head(Struct):
-    """Where the pool stands: number of the last commit, how far inbox and reports were taken into account, signs."""
+    """Where the pool stands: number of the last commit, how far inbox and reports were taken into account, signs, and how
+    many tasks were ever taken on."""
 
     seq: int = 0
     inbox_at: str = "0-0"
     reports_at: str = "0-0"
     signs: frozenset[str] = frozenset()
+    admitted: int = 0
 
     def passed(self) -> None:
         """It was committed: a stream that was read up to the last possible id began anew with that."""
@@ -85,7 +87,13 @@ class SchedulerStore:
         """Where the pool stands. A stream that was made anew since then is read from its beginning."""
         fields = {text(k): text(v) for k, v in (await self._redis.hgetall(self._names.head)).items()}
         signs = frozenset(name.removeprefix(sign("")) for name in fields if name.startswith(sign("")))
-        head = Head(int(fields.get("seq", 0)), fields.get("inbox_at", "0-0"), fields.get("reports_at", "0-0"), signs)
+        head = Head(
+            seq=int(fields.get("seq", 0)),
+            inbox_at=fields.get("inbox_at", "0-0"),
+            reports_at=fields.get("reports_at", "0-0"),
+            signs=signs,
+            admitted=int(fields.get("admitted", 0)),
+        )
         head.inbox_at = await self._position(self._names.inbox, head.inbox_at)
         head.reports_at = await self._position(self._names.reports, head.reports_at)
         return head
@@ -151,11 +159,17 @@ class SchedulerStore:
         found: dict[str, CarriedRecord] = {}
         unreadable: list[str] = []
         for id_, body in zip(ids, bodies, strict=True):
+            if body is None:
+                continue
             try:
-                if body is not None:
-                    found[id_] = decode_carried(body)
+                record = decode_carried(body)
             except UNREADABLE:
                 unreadable.append(id_)
+                continue
+            if id_of(record.spec) == id_:
+                found[id_] = record
+            else:
+                unreadable.append(id_)  # somebody put another task's record there
         return found, unreadable
 
     async def are_there(self, ids: Sequence[str]) -> list[str]:

@@ -94,14 +94,35 @@ class SidecarStore:
         return [text(entry) for entry in lost]
 
     async def finish(self, settled: Sequence[str], reports: Sequence[bytes]) -> None:
-        """Send reports and settle the orders that they are about, in one step."""
+        """Send reports and settle the orders that they are about, in one step.
+
+        Raises:
+            ResponseError: they settle none, and as many reports wait unread as may.
+        """
+        if not settled:
+            await scripts.REPORT(self._redis, [self._names.reports], [self._policy.max_inbox, *reports])
+            return
         arguments = [ORDERS_GROUP, len(settled), *settled, *reports]
         await scripts.FINISH(self._redis, [self._names.reports, self._orders], arguments)
 
-    async def beat(self, beat: Beat, interval_s: float) -> None:
-        """Say that this sidecar lives, and what it does."""
-        ttl_ms = int(interval_s * 1000 * max(self._policy.stale_beats, 2) * 10)
-        await scripts.BEAT(self._redis, [self._beat], [encode(beat), ttl_ms])
+    async def beat(self, beat: Beat, interval_s: float) -> str:
+        """Say that this sidecar lives, and what it does; a newer one of its name that said so not long ago, if there is
+        one: then nothing was written."""
+        return await self._write_beat(beat, interval_s, self._ttl_ms(interval_s))
+
+    async def leave(self, beat: Beat, interval_s: float) -> None:
+        """Let the beat end with this sidecar, so that one that is started elsewhere does not take it for alive."""
+        await self._write_beat(beat, interval_s, 1)
+
+    async def _write_beat(self, beat: Beat, interval_s: float, ttl_ms: int) -> str:
+        fresh_ms = int(interval_s * 1000 * self._policy.stale_beats)
+        arguments = [encode(beat), ttl_ms, self._incarnation, self._ttl_ms(interval_s) - fresh_ms]
+        reply: Any = await scripts.BEAT(self._redis, [self._beat], arguments)
+        said = text(reply) if isinstance(reply, bytes | str) else ""
+        return "" if said == "OK" else said
+
+    def _ttl_ms(self, interval_s: float) -> int:
+        return int(interval_s * 1000 * max(self._policy.stale_beats, 2) * 10)
 
     async def output(self, pieces: Sequence[Output]) -> None:
         """Add to the kept tails of tasks' outputs. Added and given its end of life in one step: none stays for ever."""

@@ -42,6 +42,7 @@ class Commit(Struct):
         bounded: names of keys, behind the pool's prefix, that get an end of life.
         restated: write positions in inbox and reports although they have not moved.
         signs: what the pool says of itself beside its head, by name; None takes it back.
+        admitted: how many tasks were ever taken on, if that changed: the next one's place in the order of admission.
         inbox_at, reports_at: stream positions up to which everything has been taken into account.
     """
 
@@ -60,6 +61,7 @@ class Commit(Struct):
     bounded: list[str] = field(default_factory=list)
     restated: bool = False
     signs: dict[str, str | None] = field(default_factory=dict)
+    admitted: int = 0
     inbox_at: str = ""
     reports_at: str = ""
 

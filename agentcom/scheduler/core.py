@@ -63,6 +63,10 @@ class Core:
         """Begin with what the pool's head says of itself: what an earlier leader said is not said again."""
         self._state.livelock.said = attempts.SIGN in signs
 
+    def load_admitted(self, admitted: int) -> None:
+        """Begin with how many tasks were ever taken on: no two have the same place in the order of admission."""
+        self._state.seq = max(self._state.seq, admitted)
+
     def load_tasks(self, records: Iterable[CarriedRecord], now: int) -> None:
         """Begin with open tasks, in the order of their admission, after the agents."""
         for record in records:

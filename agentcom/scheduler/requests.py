@@ -183,6 +183,7 @@ def _take_on(state: State, spec: TaskSpec, body: bytes, found: Found, now: int) 
     work = make_work(record, spec, state.demands.of(spec), policy.max_attempts, policy.timeout_s)
     state.commit.new.append(spec.id)
     state.commit.opened.append((spec.id, state.seq))
+    state.commit.admitted = state.seq
     state.hold(work)
     if spec.key:
         state.remember_key(spec.key, spec.id, now)
@@ -279,6 +280,8 @@ def _requeue(state: State, request: Requeue, found: Found, now: int) -> Iterable
         yield Refusal(request.task, f"it has ended already: {record.state}; `agentcom retry` sends it back")
     elif record.state == "input_required":
         yield Refusal(request.task, "it waits for a person; `agentcom retry` sends it on")
+    elif request.generation not in (0, record.generation):
+        return
     elif record.state in RUNNING or record.state == "retry_wait":
         attempts.requeue(state, work, request.why[:MAX_WHY], now)
 

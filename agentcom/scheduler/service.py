@@ -184,6 +184,7 @@ class SchedulerService:
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
         core.load_signs(head.signs)
+        core.load_admitted(head.admitted)
         with no_collection():
             async for records, missing in self._store.open_records():
                 unfit = [task for task, record in records.items() if not _load_task(core, record, started)]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from agentcom.broker.keys import Keys
-from docs.generate import with_diagram
+from docs.generate import with_diagram, with_keys
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
@@ -12,6 +12,10 @@ ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 def test_the_lifecycle_diagram_is_the_one_of_the_table() -> None:
     assert with_diagram(ARCHITECTURE) == ARCHITECTURE, "run `make docs`"
+
+
+def test_the_table_of_keys_is_the_one_that_the_code_goes_by() -> None:
+    assert with_keys(ARCHITECTURE) == ARCHITECTURE, "run `make docs`"
 
 
 def test_every_key_has_a_row_with_its_owner_and_bound() -> None:

@@ -113,6 +113,7 @@ class Agent:
         self.works = works
         self.got: list[Assign] = []
         self.entries: list[str] = []
+        self.running: dict[str, str] = {}
         self.beats = True
         self._store = SidecarStore(pool.connections, pool.name, name, self.incarnation, pool.policy)
         self._pool = pool
@@ -133,6 +134,7 @@ class Agent:
                     self.entries.append(entry.id)
                     if isinstance(order, Assign):
                         self.got.append(order)
+                        self.running[order.token] = order.task
                     if self.works and isinstance(order, Assign):
                         await self.finish(entry.id, order)
 
@@ -147,6 +149,7 @@ class Agent:
             agent=self.name, incarnation=self.incarnation, task=order.task, token=order.token, outcome=outcome
         )
         await patiently(lambda: self._store.finish([entry], [encode(report)]))
+        self.running.pop(order.token, None)
 
     async def accept(self, order: Assign) -> None:
         report = Accepted(agent=self.name, incarnation=self.incarnation, task=order.task, token=order.token)
@@ -157,7 +160,14 @@ class Agent:
         while True:
             if self.beats:
                 count += 1
-                beat = Beat(agent=self.name, incarnation=self.incarnation, count=count, at=1, state="idle")
+                beat = Beat(
+                    agent=self.name,
+                    incarnation=self.incarnation,
+                    count=count,
+                    at=1,
+                    state="working" if self.running else "idle",
+                    running=dict(self.running),
+                )
                 await patiently(lambda: self._store.beat(beat, self._pool.policy.beat_s))  # noqa: B023
                 await patiently(lambda: self._store.renew(self.entries))
             await anyio.sleep(self._pool.policy.beat_s)

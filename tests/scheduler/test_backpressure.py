@@ -11,7 +11,7 @@ from agentcom.model.codec import encode
 from agentcom.model.messages import Submit
 from agentcom.model.task import TaskSpec
 from agentcom.scheduler import service as service_module
-from agentcom.scheduler.service import FIRST_READ, READ_BYTES, _Appetite
+from agentcom.scheduler.rhythm import FIRST_READ, READ_BYTES, Appetite
 from tests.scheduler.harness import Agent, Pool, at_work, eventually, leading, make_id
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_6]
@@ -61,7 +61,7 @@ def entries(count: int, size: int) -> dict[str, list[Entry]]:
 
 
 def test_large_entries_are_read_few_at_a_time_and_small_ones_many() -> None:
-    appetite = _Appetite(500)
+    appetite = Appetite(500)
     reads = []
     for _ in range(6):
         reads.append(appetite.entries)
@@ -74,4 +74,4 @@ def test_large_entries_are_read_few_at_a_time_and_small_ones_many() -> None:
     assert appetite.entries == 1
     appetite.fed({})
     assert appetite.entries == 1
-    assert _Appetite(1).entries == 1
+    assert Appetite(1).entries == 1

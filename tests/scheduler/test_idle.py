@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from agentcom.scheduler.service import _Duties
+from agentcom.scheduler.rhythm import Duties
 from agentcom.settings import Policy
 from tests.scheduler.harness import Agent, Pool, at_work, eventually, leading, start
 
@@ -35,7 +35,7 @@ async def commands_in(pool: Pool, seconds: float) -> int:
 
 @pytest.mark.pitfall_10
 def test_a_read_waits_until_the_next_duty_and_is_never_without_end() -> None:
-    duties = _Duties(Policy(lease_s=9.0, beat_s=30.0, sweep_s=5.0), now=0)
+    duties = Duties(Policy(lease_s=9.0, beat_s=30.0, sweep_s=5.0), now=0)
     assert duties.sweep_due(0)
     assert not duties.sweep_due(1)
     assert not duties.renewal_due(2_999)
@@ -48,4 +48,4 @@ def test_a_read_waits_until_the_next_duty_and_is_never_without_end() -> None:
     assert duties.block_ms(99_999, None) == 1
     assert duties.renewal_due(3_000)
     assert duties.beats_due(15_000)
-    assert _Duties(Policy(lease_s=3_600.0, sweep_s=3_600.0, beat_s=3_600.0), 0).block_ms(0, None) <= 5_000
+    assert Duties(Policy(lease_s=3_600.0, sweep_s=3_600.0, beat_s=3_600.0), 0).block_ms(0, None) <= 5_000

@@ -74,6 +74,7 @@ class FakePool:
         self.agents: dict[str, bytes] = {}
         self.keys: dict[str, str] = {}
         self.signs: dict[str, str] = {}
+        self.admitted = 0
         self.orders: dict[str, dict[str, bytes]] = {}
         self.journal: list[Line] = []
         self.refused: dict[str, list[Refusal]] = {}
@@ -116,6 +117,7 @@ class FakePool:
         core.load_agents([decode_agent(body) for body in self.agents.values()], self.now)
         core.load_keys(self.keys)
         core.load_signs(self.signs)
+        core.load_admitted(self.admitted)
         ids = sorted(self.open, key=lambda task: (self.open[task], task))
         core.load_tasks([decode_carried(self.records[task]) for task in ids if task in self.records], self.now)
         core.drop_unreadable([task for task in ids if task not in self.records], self.now)
@@ -177,6 +179,7 @@ class FakePool:
                 self.keys.pop(key, None)
             else:
                 self.keys[key] = value
+        self.admitted = commit.admitted or self.admitted
         for sign, value in commit.signs.items():
             if value is None:
                 self.signs.pop(sign, None)

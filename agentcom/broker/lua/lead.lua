@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Become the leader if nobody else is. Every leadership has its own epoch, so that the commits of an earlier one are
 -- refused; and since a number can come back after a fail-over, the leader's name stands beside it.
--- KEYS[1] head, KEYS[2] leader. ARGV[1] who asks, [2] the lease in ms. Returns the epoch, or false.
+-- KEYS[1] head, KEYS[2] leader. ARGV[1] who asks, [2] the lease in ms, [3] how many requests may wait unread, which
+-- whoever sends some obeys. Returns the epoch, or false.
 local leader = redis.call('GET', KEYS[2])
 if leader and leader ~= ARGV[1] then return false end
-redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'max_inbox', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
