@@ -72,7 +72,8 @@ class Agent:
 
     def handler(self, function: Handler) -> Handler:
         """Make a function do this agent's work. It is called with a `Task`; what it returns is the outcome's value,
-        a text its summary, and what it raises fails the attempt. A plain function runs in a thread."""
+        a text its summary, and what it raises fails the attempt, an `AttemptFailed` for a reason that the pool acts
+        upon. A plain function runs in a thread."""
         self._handler = function
         return function
 

@@ -46,6 +46,15 @@ async def end_orphan(leader: ProcessIdentity | None, mark: str, grace_s: float) 
     await _end(find, leader.pid if leader is not None else 0, grace_s)
 
 
+async def find_leader(mark: str, pid: int = 0) -> ProcessIdentity | None:
+    """The process of an attempt that leads its session, by the mark; with a pid, that one or none."""
+    for member in await anyio.to_thread.run_sync(lambda: _members(0, mark, leads=False)):
+        with suppress(ProcessLookupError):
+            if pid in (0, member.pid) and _in_session(member.pid, member.pid):
+                return member
+    return None
+
+
 async def _end(find: Callable[[], list[ProcessIdentity]], group: int, grace_s: float) -> None:
     members = await anyio.to_thread.run_sync(find)
     if not members:
@@ -82,6 +91,7 @@ def _members(session: int, mark: str, *, leads: bool) -> list[ProcessIdentity]:
 
 
 def _in_session(pid: int, session: int) -> bool:
+    """Raises ProcessLookupError for a process that has gone."""
     return session > 0 and os.getsid(pid) == session
 
 

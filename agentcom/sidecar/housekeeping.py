@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+log = logging.getLogger("agentcom.sidecar")
+
+HOUSEKEEPING_S = 3_600.0
+
+
+async def keep_house(
+    folder: Path, retention_s: float, clock: Callable[[], int], tasks: Callable[[], Collection[str]]
+) -> None:
+    """Remove what is old again and again, for ever.
+
+    Args:
+        folder: the agent's own.
+        retention_s: how old a thing may become.
+        clock: Unix time in ms.
+        tasks: ids of the tasks that are at work, whose things are kept.
+    """
+    while True:
+        await anyio.sleep(HOUSEKEEPING_S)
+        keep = frozenset(tasks())
+        try:
+            await anyio.to_thread.run_sync(remove_old, folder, clock() / 1000, retention_s, keep)
+        except OSError as error:
+            log.warning("old files in %s cannot be removed: %s", folder, error)
 
 
 def remove_old(folder: Path, now_s: float, retention_s: float, keep: Collection[str] = ()) -> int:
     """Remove what has not been touched for `retention_s`, but for the tasks to keep; how many entries were removed."""
     removed = 0
-    for place in (folder / "attempts", folder / "workspaces"):
-        for path in place.glob("*") if place.is_dir() else ():
-            if path.name.partition(".")[0] in keep:
-                continue
+    attempts = (path for place in ("attempts", "workspaces") for path in (folder / place).glob("*"))
+    set_aside = (folder / "journal").rglob("*.corrupt")
+    for path in (*attempts, *set_aside):
+        if path.name.partition(".")[0] not in keep:
             with suppress(OSError):
                 if now_s - path.lstat().st_mtime > retention_s:
                     _remove(path)

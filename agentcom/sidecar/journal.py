@@ -30,14 +30,25 @@ UNSAVED = 0
 
 STARTS_KEPT = 20
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, OSError)
+
 
 class RunNote(Struct, frozen=True):
-    """An order that was started, with the process that works on it, once there is one."""
+    """An order that was started, with the process that works on it, once there is one.
+
+    Attributes:
+        entry: of the order.
+        order: itself.
+        since_at: when it was started.
+        process: that was started for it.
+        offset: how many bytes of the agent's output were passed on to Redis, as of the last beat.
+    """
 
     entry: str
     order: Assign
     since_at: int
     process: ProcessIdentity | None = None
+    offset: int = 0
 
 
 class OutboxNote(Struct, frozen=True):
@@ -51,8 +62,7 @@ class OutboxNote(Struct, frozen=True):
 class Journal:
     """The two folders, under `folder`.
 
-    Raises:
-        OSError: the disk is full, read-only or gone. What was written before is still there.
+    Its methods raise OSError where the disk is full, read-only or gone. What was written before is still there then.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,8 +71,10 @@ class Journal:
         self._starts = folder / "starts.json"
         self._encode = msgspec.json.Encoder().encode
         self.set_aside: list[Path] = []
+        """Files that could not be read, by their new names."""
         for place in (self._runs, self._outbox):
-            place.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # what is not there yet is made when it is needed
+                place.mkdir(parents=True, exist_ok=True)
             for unfinished in place.glob("*.new"):
                 _remove(unfinished)
         self._number = max((note.number for note in self.unsent()), default=0)
@@ -76,7 +88,10 @@ class Journal:
         """The incarnations that this folder has seen, the oldest first."""
         try:
             return msgspec.json.decode(self._starts.read_bytes(), type=list[str])
-        except (OSError, msgspec.MsgspecError, UnicodeError):
+        except FileNotFoundError:
+            return []
+        except UNREADABLE:
+            self._set_aside(self._starts)
             return []
 
     def started(self, note: RunNote) -> None:
@@ -102,6 +117,10 @@ class Journal:
         """What was started and not ended."""
         return list(self._read(self._runs, RunNote))
 
+    def damaged(self) -> set[str]:
+        """Entries of orders that were or may have been started, of which no more can be read than that."""
+        return {path.stem for path in self._runs.glob("*.corrupt")}
+
     def unsent(self) -> list[OutboxNote]:
         """What Redis may not have yet, in the order in which it was queued."""
         return list(self._read(self._outbox, OutboxNote))
@@ -113,17 +132,21 @@ class Journal:
         for path in sorted(place.glob("*.json")):
             try:
                 yield msgspec.json.decode(path.read_bytes(), type=kind)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError, OSError):
-                aside = path.with_suffix(".corrupt")
-                with suppress(OSError):
-                    path.replace(aside)
-                self.set_aside.append(aside)
+            except UNREADABLE:
+                self._set_aside(path)
+
+    def _set_aside(self, path: Path) -> None:
+        """Out of the way, and kept for people to look at."""
+        aside = path.with_suffix(".corrupt")
+        with suppress(OSError):
+            path.replace(aside)
+        self.set_aside.append(aside)
 
 
 def _replace(path: Path, body: bytes) -> None:
     fresh = f"{path}.new"
     try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        handle = _opened(fresh)
         try:
             written = 0
             while written < len(body):  # a disk that is almost full takes a part of it, and refuses only the next
@@ -134,6 +157,15 @@ def _replace(path: Path, body: bytes) -> None:
     except OSError:
         _remove(Path(fresh))
         raise
+
+
+def _opened(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _remove(path: Path) -> None:

@@ -6,7 +6,7 @@ this order.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -14,17 +14,33 @@ import msgspec
 from msgspec import Struct, field
 
 from agentcom.model.agent import Activity
-from agentcom.model.messages import Accepted, AnyOrder, AnyReport, Assign, Beat, Finished, Stop
+from agentcom.model.codec import encode
+from agentcom.model.messages import Accepted, AnyOrder, AnyReport, Ask, Assign, Beat, Finished, SelfTest, Stop
 from agentcom.model.task import Outcome
 
 TIMEOUT_MAX_S = 10**9
 """What an order may ask for beyond that is no limit."""
+
+UNTESTED = SelfTest()
+
+REMEMBERED_MAX = 100
+REMEMBERED_BYTES = 1024 * 1024
+"""How many of the last ends are remembered, and how large they may be all in all."""
+
+NOT_HERE = "this sidecar does not have it"
 
 Ending = Literal["", "canceled", "lease_lost", "timeout", "drained"]
 
 
 class Start(Struct, frozen=True):
     """Wake the agent for this order."""
+
+    entry: str
+    order: Assign
+
+
+class Adopt(Struct, frozen=True):
+    """Go on with what an earlier start of this sidecar began for this order."""
 
     entry: str
     order: Assign
@@ -49,7 +65,7 @@ class Forget(Struct, frozen=True):
     entry: str
 
 
-Effect = Start | End | Send | Forget
+Effect = Start | Adopt | End | Send | Forget
 
 
 class Held(Struct):
@@ -83,7 +99,11 @@ class Machine:
         self._held: dict[str, Held] = {}
         self._entry_of: dict[str, str] = {}
         self._acceptances: deque[tuple[int, str]] = deque()
+        self._over: OrderedDict[str, tuple[Finished, int]] = OrderedDict()
+        self._over_bytes = 0
         self._beats = 0
+        self.unfit = ""
+        """Why its agent cannot work here now: what is ordered meanwhile is handed back."""
         self.draining = False
         self.superseded_by = ""
         """A newer start of this name, somewhere else: what is ordered now is ordered from that one."""
@@ -96,6 +116,8 @@ class Machine:
             return self._assigned(entry, order, now)
         if isinstance(order, Stop):
             return self._stopped(entry, order)
+        if isinstance(order, Ask):
+            return self._asked(entry, order)
         return [Send(settled=[entry])]
 
     def _assigned(self, entry: str, order: Assign, now: int) -> list[Effect]:
@@ -104,31 +126,68 @@ class Machine:
         if order.token in self._entry_of:
             # Ordered twice: the one attempt that runs has the one outcome.
             return [Send(settled=[entry])]
+        if order.token in self._over:
+            # Its end was said already, also where that was only that it is not here: it must not begin now.
+            return [Send([self._over[order.token][0]], [entry])]
         if order.incarnation > self._incarnation:
             self.superseded_by = order.incarnation
         refusal = self._reason_to_hand_back(order)
-        if refusal:
-            outcome = Outcome("handed_back", "handed_back", refusal)
-            return [Send([self._finished(order, outcome)], [entry])]
-        deadline_at = now + int(min(order.timeout_s, TIMEOUT_MAX_S) * 1000)
-        self._held[entry] = Held(entry, order, deadline_at)
-        self._entry_of[order.token] = entry
+        if refusal is not None:
+            return [Send([self._finished(order, refusal)], [entry])]
+        self._hold(entry, order, now)
         return [Start(entry, order)]
 
-    def _reason_to_hand_back(self, order: Assign) -> str:
+    def _hold(self, entry: str, order: Assign, since_at: int) -> None:
+        deadline_at = since_at + int(min(order.timeout_s, TIMEOUT_MAX_S) * 1000)
+        self._held[entry] = Held(entry, order, deadline_at)
+        self._entry_of[order.token] = entry
+
+    def adopt(self, entry: str, order: Assign, since_at: int, now: int) -> list[Effect]:
+        """An earlier start of this sidecar began with this order at `since_at`, and it is this one's now."""
+        if entry in self._held or order.token in self._entry_of:
+            return []
+        self._hold(entry, order, min(since_at, now))
+        return [Adopt(entry, order)]
+
+    def _reason_to_hand_back(self, order: Assign) -> Outcome | None:
         if order.incarnation != self._incarnation:
-            return "it was meant for another start of this sidecar"
-        if self.draining:
-            return "this sidecar is stopping"
-        return "no free slot" if len(self._held) >= self._slots else ""
+            why = "it was meant for another start of this sidecar"
+        elif self.draining:
+            why = "this sidecar is stopping"
+        elif len(self._held) >= self._slots:
+            why = "no free slot"
+        elif self.unfit:
+            return Outcome("handed_back", "unfit", self.unfit)
+        else:
+            return None
+        return Outcome("handed_back", "handed_back", why)
 
     def _stopped(self, entry: str, order: Stop) -> list[Effect]:
         held = self._held.get(self._entry_of.get(order.token, ""))
         if held is not None:
             held.stopped = True
             return [Send(settled=[entry]), *self._end(held, "canceled", order.why)]
-        outcome = Outcome("lost", "lost", "this sidecar does not have it")
-        return [Send([self._finished(order, outcome)], [entry])]
+        return self._say_end(entry, order)
+
+    def _asked(self, entry: str, order: Ask) -> list[Effect]:
+        return [Send(settled=[entry])] if order.token in self._entry_of else self._say_end(entry, order)
+
+    def _say_end(self, entry: str, order: Stop | Ask) -> list[Effect]:
+        """Of what does not run here: how it ended, as far as that is remembered."""
+        known = self._over.get(order.token)
+        report = known[0] if known else self._finished(order, Outcome("lost", "lost", NOT_HERE))
+        return [Send([report], [entry])]
+
+    def remember(self, report: Finished) -> None:
+        """This was said of an attempt, and is said again to whoever asks; of the last ones only."""
+        size = len(encode(report))
+        if report.token in self._over:
+            self._over_bytes -= self._over.pop(report.token)[1]
+        self._over[report.token] = (report, size)
+        self._over_bytes += size
+        while len(self._over) > REMEMBERED_MAX or self._over_bytes > REMEMBERED_BYTES:
+            _, (_, gone) = self._over.popitem(last=False)
+            self._over_bytes -= gone
 
     # ----------------------------------------------------------------- runs
 
@@ -160,6 +219,10 @@ class Machine:
     def left_behind(self, entry: str, order: Assign, outcome: Outcome) -> list[Effect]:
         """What an earlier start of this sidecar held, and what became of it."""
         return [Send([self._finished(order, outcome)], [entry])]
+
+    def late(self, order: Assign, outcome: Outcome) -> list[Effect]:
+        """What an earlier start of this sidecar held came to this end, when the order was somebody else's already."""
+        return [Send([self._finished(order, outcome)])]
 
     def leases_lost(self, entries: Iterable[str]) -> list[Effect]:
         """These orders are not this sidecar's any more: it was thought dead, and somebody else has them."""
@@ -225,9 +288,9 @@ class Machine:
     @property
     def free_slots(self) -> int:
         """How many more orders it would take."""
-        return 0 if self.draining else self._slots - len(self._held)
+        return 0 if self.draining else max(0, self._slots - len(self._held))
 
-    def beat(self, now: int, unsent: int) -> Beat:
+    def beat(self, now: int, unsent: int, test: SelfTest = UNTESTED) -> Beat:
         """A sign of life that says what is really going on here."""
         self._beats += 1
         return Beat(
@@ -238,6 +301,7 @@ class Machine:
             state=self._activity(),
             running={held.order.token: held.order.task for held in self._held.values()},
             unsent=unsent,
+            test=test,
         )
 
     def _activity(self) -> Activity:
@@ -254,14 +318,16 @@ class Machine:
             token=order.token,
         )
 
-    def _finished(self, order: Assign | Stop, outcome: Outcome) -> Finished:
-        return Finished(
+    def _finished(self, order: Assign | Stop | Ask, outcome: Outcome) -> Finished:
+        report = Finished(
             agent=self._agent,
             incarnation=self._incarnation,
             task=order.task,
             token=order.token,
             outcome=outcome,
         )
+        self.remember(report)
+        return report
 
 
 def _final_outcome(held: Held, outcome: Outcome) -> Outcome:

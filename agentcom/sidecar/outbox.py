@@ -27,12 +27,26 @@ GATHER_S = 0.05
 
 
 class Outbox:
-    """Collects reports, and sends what has come together as one batch."""
+    """Collects reports, and sends what has come together as one batch.
 
-    def __init__(self, store: SidecarStore, journal: Journal, on_trouble: Callable[[Exception], None]) -> None:
+    Args:
+        store: where they are sent.
+        journal: has them until they arrived.
+        on_trouble: called with what Redis answers instead of taking them.
+        on_disk_trouble: called when the journal cannot take them.
+    """
+
+    def __init__(
+        self,
+        store: SidecarStore,
+        journal: Journal,
+        on_trouble: Callable[[Exception], None],
+        on_disk_trouble: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._journal = journal
         self._on_trouble = on_trouble
+        self._on_disk_trouble = on_disk_trouble
         self._fresh: deque[tuple[list[bytes], list[str]]] = deque()
         self._notes: deque[OutboxNote] = deque()
         self._wanted = anyio.Event()
@@ -108,6 +122,7 @@ class Outbox:
             note = self._journal.queued(settled, reports)
         except OSError as error:
             log.warning("the journal cannot be written, so these reports are in memory alone: %s", error)
+            self._on_disk_trouble()
             return OutboxNote(UNSAVED, settled, [Raw(report) for report in reports])
         self._end_runs(note)
         return note

@@ -70,6 +70,7 @@ class OutputSender:
         self._store = store
         self._clock = clock
         self._on_trouble = on_trouble
+        self._flushing = anyio.Lock()
 
     async def run(self) -> None:
         """Flush for ever."""
@@ -80,13 +81,14 @@ class OutputSender:
 
     async def flush(self) -> bool:
         """Send what was printed. What Redis refuses is dropped; while it is away, the newest waits. False: it waits."""
-        pieces = self._buffer.take(self._clock())
-        for first in range(0, len(pieces), PIECES_MAX):
-            try:
-                await self._store.output(pieces[first : first + PIECES_MAX])
-            except TROUBLE as error:
-                self._on_trouble(error)
-                if is_away(error):
-                    self._buffer.put_back(pieces[first:])
-                    return False
-        return True
+        async with self._flushing:
+            pieces = self._buffer.take(self._clock())
+            for first in range(0, len(pieces), PIECES_MAX):
+                try:
+                    await self._store.output(pieces[first : first + PIECES_MAX])
+                except TROUBLE as error:
+                    self._on_trouble(error)
+                    if is_away(error):
+                        self._buffer.put_back(pieces[first:])
+                        return False
+            return True

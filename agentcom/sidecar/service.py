@@ -1,22 +1,20 @@
 """The sidecar as a program: it performs what `Machine` decides, with a runner, a local journal and Redis.
 
-Its loops share one machine: reading orders, sending the outbox, ticking, beating, passing output on, keeping house.
-None of them stops what runs because Redis is in trouble, and no attempt can stop the others.
+Its loops share one machine: reading orders, sending the outbox, ticking, beating, testing itself, passing output on,
+keeping house. None of them stops what runs because Redis is in trouble, and no attempt can stop the others.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
-import zlib
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
 
@@ -25,29 +23,34 @@ from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.broker.streams import Entry
 from agentcom.clock import steady_clock
 from agentcom.errors import ConfigurationError, CredentialsRefused
-from agentcom.ids import is_id
 from agentcom.model.agent import Card
-from agentcom.model.codec import decode_order, encode, read_spec
-from agentcom.model.messages import Assign, Goodbye, Hello
+from agentcom.model.codec import decode_order, encode
+from agentcom.model.messages import Goodbye, Hello, SelfTest
 from agentcom.model.task import Outcome
-from agentcom.processes import ProcessIdentity
 from agentcom.settings import Policy
-from agentcom.sidecar.housekeeping import remove_old
-from agentcom.sidecar.journal import Journal, RunNote
-from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.beats import Beats
+from agentcom.sidecar.card import beat_interval_s, card_of
+from agentcom.sidecar.checks import Check, machine_checks
+from agentcom.sidecar.housekeeping import keep_house
+from agentcom.sidecar.incarnation import next_incarnation, superseded
+from agentcom.sidecar.journal import Journal
+from agentcom.sidecar.machine import Adopt, Effect, End, Forget, Machine, Send, Start
 from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputBuffer, OutputSender
-from agentcom.sidecar.recovery import recover
-from agentcom.sidecar.runners.base import DETAIL_MAX, Job, Runner, bounded
+from agentcom.sidecar.recovery import Recovered, recover
+from agentcom.sidecar.runners.base import Runner
+from agentcom.sidecar.runs import Runs
+from agentcom.sidecar.selftest import SelfTests
+from agentcom.sidecar.ticks import Ticks
 from agentcom.sidecar.trouble import Complaints
+
+__all__ = ["SidecarService", "card_of"]
 
 log = logging.getLogger("agentcom.sidecar")
 
-TICK_MIN_S, TICK_MAX_S = 0.05, 1.0
 GOODBYE_S = 5.0
 """How long a sidecar that stops tries to say its last words to Redis; the next start says what stays unsaid."""
 
-HOUSEKEEPING_S = 3_600.0
 SPARE_READ = 8
 """Orders read beyond the free slots: to cancel something is never kept waiting by full slots."""
 
@@ -63,34 +66,72 @@ class SidecarService:
         runner: wakes the agent.
         folder: its own folder on this machine.
         policy: the pool's.
+        clock: Unix time in ms, that never goes back.
+        random_hex: a text of twice so many random hexadecimal digits.
+        journal: what it must not forget; on disk in `folder` if none is given.
+        pulse: called at every turn of the loop that reads orders, also while Redis is away, for a watchdog to see.
+        checks: what its self-tests look at besides the runner, by name; its own folder if none are given.
     """
 
     def __init__(
-        self, connections: Connections, pool: str, name: str, card: Card, runner: Runner, folder: Path, policy: Policy
+        self,
+        connections: Connections,
+        pool: str,
+        name: str,
+        card: Card,
+        runner: Runner,
+        folder: Path,
+        policy: Policy,
+        *,
+        clock: Callable[[], int] | None = None,
+        random_hex: Callable[[int], str] = secrets.token_hex,
+        journal: Journal | None = None,
+        pulse: Callable[[], None] = lambda: None,
+        checks: Mapping[str, Check] | None = None,
     ) -> None:
-        self._clock = steady_clock()
+        self._pulse = pulse
+        self._clock = clock or steady_clock()
         self._connections = connections
         self._folder = folder
         self._name = name
-        self._incarnation = f"sc-{self._clock():013d}-{os.getpid()}-{os.urandom(2).hex()}"
-        self._card = msgspec.structs.replace(card, beat_s=_beat_interval_s(name, policy))
+        self._journal = journal if journal is not None else Journal(folder / "journal")
+        self._incarnation = next_incarnation(self._journal.starts(), self._clock(), os.getpid(), random_hex)
+        self._journal.began(self._incarnation)
+        self._card = msgspec.structs.replace(card, beat_s=beat_interval_s(name, policy))
         self._runner = runner
         self._policy = policy
         self._store = SidecarStore(connections, pool, name, self._incarnation, policy)
-        self._journal = Journal(folder / "journal")
-        self._journal.began(self._incarnation)
+        self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
         self._complaints = Complaints()
-        self._outbox = Outbox(self._store, self._journal, self._complaints.say)
+        checks = checks if checks is not None else machine_checks(folder, policy)
+        self._tests = SelfTests({**checks, "the agent": self._test_agent}, policy, self._clock, self._judge)
+        self._outbox = Outbox(self._store, self._journal, self._complaints.say, self._tests.suspect)
         self._output = OutputBuffer(policy)
         self._output_sender = OutputSender(self._output, self._store, self._clock, self._complaints.say)
-        self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
-        self._runs: dict[str, anyio.CancelScope] = {}
+        self._runs = Runs(
+            runner, self._journal, self._output, self._clock, self._alive, self._ended, self._tests.suspect
+        )
+        self._beats = Beats(
+            self._store,
+            self._machine,
+            self._runs,
+            self._outbox,
+            self._output_sender,
+            self._tests,
+            self._complaints,
+            self._clock,
+            self._card.beat_s,
+            self._perform,
+            self._supersede,
+        )
+        self._ticks = Ticks(self._machine, self._clock, policy.accept_report_s, self._perform)
+        self._recovered = Recovered([], {})
         self._group: TaskGroup
-        self._tick_wanted = anyio.Event()
         self._stopping = anyio.Event()
         self._all_ended = anyio.Event()
         self._connected = False
-        self._look_wanted = False
+        self._looked_at_beat = 0
+        self._said_hello = False
         self._refused: ConfigurationError | None = None
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -101,27 +142,30 @@ class SidecarService:
             ConfigurationError: a newer sidecar of this name has taken over.
         """
         if await self._begin():
-            on_ready()
             try:
-                await self._work()
+                await self._work(on_ready)
             except anyio.get_cancelled_exc_class():
                 await self._break_off()
                 raise
         if self._refused is not None:
             raise self._refused
 
-    async def _work(self) -> None:
+    async def _work(self, on_ready: Callable[[], None]) -> None:
         async with anyio.create_task_group() as loops:
-            for loop in (self._outbox.run, self._beat, self._tick, self._output_sender.run, self._keep_house):
-                loops.start_soon(loop)
+            for part in (self._outbox, self._beats, self._tests, self._output_sender, self._ticks):
+                loops.start_soon(part.run)
+            loops.start_soon(keep_house, self._folder, self._policy.retention_s, self._clock, self._tasks)
             async with anyio.create_task_group() as self._group:
-                self._group.start_soon(self._read)
+                self._perform(self._recovered.effects)
+                self._group.start_soon(self._serve, on_ready)
                 await self._stopping.wait()
                 await self._drain()
                 self._group.cancel_scope.cancel()
-            if self._refused is None:
+            if not isinstance(self._refused, CredentialsRefused):
                 await self._leave()
             loops.cancel_scope.cancel()
+        if not isinstance(self._refused, CredentialsRefused):
+            await self._say_last_words()
 
     def stop(self) -> None:
         """Take no more work and come to an end in good order."""
@@ -142,46 +186,77 @@ class SidecarService:
                     await self._stopping.wait()
                 attempt += 1
             else:
-                return True
+                return self._refused is None
         return False
 
     async def _recover(self) -> None:
         await self._store.open()
-        effects = await recover(self._store, self._journal, self._machine, self._runner, self._clock)
+        await self._beats.send()
+        if self._refused is not None:
+            await self._give_up()
+            return
+        self._recovered = await recover(self._store, self._journal, self._machine, self._runner, self._clock)
         for note in self._journal.unsent():
             self._outbox.resume(note)
         for path in self._journal.set_aside:
             log.warning("a file of the journal could not be read and was set aside: %s", path)
-        self._perform(effects)
-        self._perform([Send([self._hello()])])
+
+    async def _give_up(self) -> None:
+        """A newer sidecar works under this name: what an earlier start left running is ended, and what it left unsaid
+        is said as far as possible."""
+        for run in self._journal.runs():
+            await self._runner.end_orphan(run.order, run.process)
+            self._journal.ended(run.entry)
+        for note in self._journal.unsent():
+            await self._store.finish(note.settled, [bytes(report) for report in note.reports])
+            self._journal.sent(note)
+
+    async def _serve(self, on_ready: Callable[[], None]) -> None:
+        """Say hello when it is known whether the agent can work here, and take orders."""
+        await self._tests.first_made.wait()
+        self._say_hello()
         self._connected = True
+        on_ready()
+        await self._read()
 
     async def _drain(self) -> None:
         """Say goodbye, let what runs end within `drain_s`, then hand it back; what arrives meanwhile goes back at once.
 
-        Goodbye comes first: else the scheduler gives this agent the very work that it has just handed back.
+        Goodbye comes first: else the scheduler gives this agent the very work that it has just handed back. Who was
+        superseded has no time: its work is another's already.
         """
         self._machine.drain()
-        self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
+        if self._said_hello:
+            self._perform([Send([self._goodbye()])])
         self._note_if_all_ended()
-        with anyio.move_on_after(self._policy.drain_s):
+        with anyio.move_on_after(0 if self._machine.superseded_by else self._policy.drain_s):
             await self._all_ended.wait()
         self._perform(self._machine.give_back())
         await self._all_ended.wait()
 
+    def _goodbye(self) -> Goodbye:
+        return Goodbye(agent=self._name, incarnation=self._incarnation)
+
     async def _break_off(self) -> None:
         """Ended at once, as by a second signal: at least no more work is to come here."""
-        goodbye = encode(Goodbye(agent=self._name, incarnation=self._incarnation))
+        goodbye = encode(self._goodbye())
         with anyio.move_on_after(GOODBYE_S, shield=True), suppress(*TROUBLE):
             await self._store.finish([], [goodbye])
+            await self._beats.leave()
 
     async def _leave(self) -> None:
         """Everything that is still to be said, as far as Redis takes it in time; the rest waits on the disk."""
-        with anyio.move_on_after(GOODBYE_S):
-            await self._hand_back_unread()
+        if self._refused is None:
+            with anyio.move_on_after(GOODBYE_S):
+                await self._hand_back_unread()
         with anyio.move_on_after(GOODBYE_S):
             await self._outbox.empty()
             await self._output_sender.flush()
+
+    async def _say_last_words(self) -> None:
+        """The last beat, when no other can follow it."""
+        with anyio.move_on_after(GOODBYE_S), suppress(*TROUBLE):
+            await self._beats.leave()
 
     async def _hand_back_unread(self) -> None:
         """Orders that were on their way while the reading was ended."""
@@ -198,10 +273,11 @@ class SidecarService:
         """Take orders. Only this loop does, so that no order can be found pending while its delivery is on the way."""
         attempt = 0
         while self._refused is None:
+            self._pulse()
             try:
                 if not self._connected:
                     await self._reconnect()
-                elif self._look_wanted:
+                elif self._looked_at_beat != self._beats.made:
                     await self._look_for_unknown()
                 count = max(0, self._machine.free_slots) + SPARE_READ
                 self._take(await self._store.read(count, int(BLOCK_MAX_S * 1000)))
@@ -219,26 +295,32 @@ class SidecarService:
     def _take(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._perform(self._machine.ordered(entry.id, decode_order(entry.body), self._clock()))
-        if self._machine.superseded_by and self._refused is None:
-            newer = self._machine.superseded_by
-            self._refused = ConfigurationError(
-                f"a newer sidecar of agent {self._name!r} has taken over ({newer}), so this one stops",
-                "Give each sidecar a name of its own",
-            )
+        if self._machine.superseded_by:
+            self._supersede(self._machine.superseded_by)
+
+    def _supersede(self, newer: str) -> None:
+        """A newer sidecar of this name works: one of them has to go, and it is this one."""
+        self._machine.superseded_by = newer
+        if self._refused is None:
+            self._refused = superseded(self._name, newer, self._card.beat_s * self._policy.stale_beats)
             log.error("%s", self._refused)
             self.stop()
 
     async def _reconnect(self) -> None:
         """After Redis was away: leases are old, and an order may be pending of whose delivery the reply was lost."""
         await self._store.open()
-        await self._renew()
+        await self._beats.renew()
         await self._look_for_unknown()
-        self._perform([Send([self._hello()])])
+        # Redis may have lost what was said last. A hello while stopping would bring work that is only handed back.
+        if self._machine.draining:
+            self._perform([Send([self._goodbye()])])
+        else:
+            self._say_hello()
         self._connected = True
         self._complaints.over()
 
     async def _look_for_unknown(self) -> None:
-        self._look_wanted = False
+        self._looked_at_beat = self._beats.made
         unknown = [entry for entry in await self._store.pending() if not self._knows(entry)]
         self._take(await self._store.entries(unknown))
 
@@ -251,112 +333,49 @@ class SidecarService:
         for effect in effects:
             match effect:
                 case Start():
-                    self._start(effect.entry, effect.order)
+                    self._runs.start(self._group, effect.entry, effect.order)
+                    self._ticks.want()
+                case Adopt():
+                    self._runs.adopt(self._group, self._recovered.adopted[effect.entry])
+                    self._ticks.want()
                 case End():
-                    self._runs[effect.entry].cancel()
+                    self._runs.end(effect.entry)
                 case Send():
                     self._outbox.put([encode(report) for report in effect.reports], effect.settled)
                 case Forget():
                     self._journal.ended(effect.entry)
 
-    def _start(self, entry: str, order: Assign) -> None:
-        scope = self._runs[entry] = anyio.CancelScope()
-        self._group.start_soon(self._run, entry, order, scope)
-        self._tick_wanted.set()
+    def _alive(self, entry: str) -> None:
+        self._machine.alive(entry, self._clock())
 
-    async def _run(self, entry: str, order: Assign, scope: anyio.CancelScope) -> None:
-        outcome = Outcome("failed", "lost", "it was ended before it had an outcome")
-        try:
-            with scope:
-                outcome = await self._attempt(entry, order, scope)
-        except OSError as error:
-            outcome = _not_woken(f"the sidecar's disk refuses: {error}")
-        except Exception as error:
-            log.exception("the attempt of order %s failed in a way that no runner foresees", entry)
-            outcome = _not_woken(f"{type(error).__name__}: {error}")
-        del self._runs[entry]
+    def _ended(self, entry: str, outcome: Outcome) -> None:
         self._perform(self._machine.ended(entry, outcome))
         self._note_if_all_ended()
 
-    async def _attempt(self, entry: str, order: Assign, scope: anyio.CancelScope) -> Outcome:
-        if scope.cancel_called:
-            return Outcome("failed", "lost", "it was ended before it was started")
-        try:
-            job = self._job(entry, order)
-        except (ValueError, RecursionError) as error:
-            return _not_woken(f"this sidecar cannot read the task: {error}")
-        if not self._runner.in_process:
-            self._journal.started(RunNote(entry, order, self._clock()))
-        return await self._runner.run(job)
-
-    def _job(self, entry: str, order: Assign) -> Job:
-        def alive() -> None:
-            self._machine.alive(entry, self._clock())
-
-        def spawned(process: ProcessIdentity) -> None:
-            self._journal.started(RunNote(entry, order, self._clock(), process))
-
-        def printed(body: bytes) -> None:
-            self._output.add(order.task, order.attempt, body)
-
-        spec = read_spec(order.spec)
-        if not is_id(order.task) or spec.id != order.task or not order.token.replace(".", "").isalnum():
-            raise ValueError("its id or its token is malformed")
-        return Job(entry, spec, order.attempt, order.token, alive, spawned, printed)
+    def _tasks(self) -> Sequence[str]:
+        return self._machine.tasks
 
     def _note_if_all_ended(self) -> None:
         if self._machine.draining and not self._machine.held:
             self._all_ended.set()
 
-    # ---------------------------------------------------------------- loops
-
-    async def _tick(self) -> None:
-        """Report acceptances when they are due, and end what runs over its time limit."""
-        # A sign of life wakes nobody, as that would cost each short task a turn: it is noticed with the next tick.
-        longest_s = min(TICK_MAX_S, max(TICK_MIN_S, self._policy.accept_report_s))
-        while True:
-            due_at = self._machine.wake_at()
-            if due_at is None and not self._machine.held:
-                await self._tick_wanted.wait()
-                self._tick_wanted = anyio.Event()
-                continue
-            wait_s = longest_s if due_at is None else min(longest_s, max(0, due_at - self._clock()) / 1000)
-            await anyio.sleep(wait_s)
-            self._perform(self._machine.tick(self._clock()))
-
-    async def _beat(self) -> None:
-        """Renew what really runs and say so. A beat that cannot be sent is not made up for: the next one says all."""
-        while True:
-            for duty in (self._renew, self._send_beat):
-                try:
-                    await duty()
-                except TROUBLE as error:
-                    self._complaints.say(error)
-            self._look_wanted = True
-            await anyio.sleep(self._card.beat_s)
-
-    async def _renew(self) -> None:
-        lost = await self._store.renew(self._machine.held)
-        self._perform(self._machine.leases_lost(lost))
-
-    async def _send_beat(self) -> None:
-        await self._store.beat(self._machine.beat(self._clock(), self._outbox.unsent), self._card.beat_s)
-
-    async def _keep_house(self) -> None:
-        while True:
-            await anyio.sleep(HOUSEKEEPING_S)
-            keep = frozenset(self._machine.tasks)
-            try:
-                await anyio.to_thread.run_sync(
-                    remove_old, self._folder, self._clock() / 1000, self._policy.retention_s, keep
-                )
-            except OSError as error:
-                log.warning("old files in %s cannot be removed: %s", self._folder, error)
-
     # --------------------------------------------------------------- saying
 
-    def _hello(self) -> Hello:
-        return Hello(agent=self._name, incarnation=self._incarnation, card=self._card)
+    def _say_hello(self) -> None:
+        hello = Hello(agent=self._name, incarnation=self._incarnation, card=self._card, test=self._tests.last)
+        self._perform([Send([hello])])
+        self._said_hello = True
+        self._beats.want()
+
+    async def _test_agent(self) -> str:
+        why = await self._runner.self_test()
+        return f"the agent cannot be woken: {why}" if why else ""
+
+    def _judge(self, test: SelfTest, changed: bool) -> None:
+        """A self-test was made: work that comes from now on is taken or handed back by what it found."""
+        self._machine.unfit = "; ".join(test.problems)
+        if changed:
+            self._beats.want()
 
     def _is_refused(self, error: Exception) -> bool:
         """Whether Redis refuses this user; any other trouble is said, and will be over some day."""
@@ -366,33 +385,3 @@ class SidecarService:
             return True
         self._complaints.say(error)
         return False
-
-
-def _not_woken(why: str) -> Outcome:
-    return Outcome("failed", "wake_failed", bounded(why, DETAIL_MAX))
-
-
-def _beat_interval_s(name: str, policy: Policy) -> float:
-    """How often this agent beats: the policy's interval plus an offset from its name, so that beats spread out."""
-    return policy.beat_s + policy.beat_offset_s * (zlib.crc32(name.encode()) % 1_000) / 1_000
-
-
-def card_of(
-    attributes: dict[str, str | int | float | bool],
-    *,
-    slots: int,
-    accepts: str,
-    context_tokens: int,
-    runner: str,
-    version: str,
-) -> Card:
-    """The card of an agent on this machine."""
-    return Card(
-        attributes=attributes,
-        slots=slots,
-        accepts=accepts,
-        context_tokens=context_tokens,
-        runner=runner,
-        host=socket.gethostname(),
-        version=version,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from agentcom.broker.connection import TROUBLE, backoff_s
+from agentcom.broker.connection import TROUBLE, backoff_s, explained
 
 log = logging.getLogger("agentcom.sidecar")
 
@@ -22,7 +22,7 @@ class Complaints:
 
     def say(self, error: Exception) -> None:
         """Redis is in trouble."""
-        what = f"{type(error).__name__}: {error}"
+        what = explained(error)
         if what not in self._said and len(self._said) < SAID_MAX:
             self._said.add(what)
             log.warning("Redis is in trouble, trying again: %s", what)

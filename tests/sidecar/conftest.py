@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from agentcom.broker.embedded import EmbeddedServer, find_server
 from agentcom.ids import nonce
 from tests.sidecar.bench import Bench
+from tests.sidecar.harness import Desk, desk_client
+from tests.sidecar.program import Program
 
 
 @pytest.fixture
@@ -48,3 +50,23 @@ def pool() -> str:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of the agent whose sidecar is a process of its own."""
+    return tmp_path / "agent"
+
+
+@pytest.fixture
+def program(own_server: EmbeddedServer, pool: str, folder: Path) -> Iterator[Program]:
+    program = Program(own_server.url, pool, folder)
+    yield program
+    program.kill()
+
+
+@pytest.fixture
+async def desk(own_server: EmbeddedServer, pool: str) -> AsyncIterator[Desk]:
+    client = desk_client(own_server.url)
+    yield Desk(client, pool, "oak")
+    await client.aclose()

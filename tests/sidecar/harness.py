@@ -18,7 +18,7 @@ from agentcom.broker.keys import ORDERS_GROUP, SWEEPER, Keys
 from agentcom.broker.streams import text
 from agentcom.ids import new_id, nonce
 from agentcom.model.codec import decode_beat, decode_report, encode
-from agentcom.model.messages import Accepted, AnyReport, Assign, Beat, Finished, Hello, Stop
+from agentcom.model.messages import Accepted, AnyReport, Ask, Assign, Beat, Finished, Hello, Stop
 from agentcom.model.task import TaskSpec
 from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.runners.base import Runner
@@ -139,7 +139,7 @@ class Desk:
         self.agent = agent
         self.orders = self.keys.orders(agent)
 
-    async def order(self, message: Assign | Stop | bytes) -> str:
+    async def order(self, message: Assign | Stop | Ask | bytes) -> str:
         body = message if isinstance(message, bytes) else encode(message)
         return text(await self.redis.xadd(self.orders, {"m": body}))
 
@@ -155,7 +155,7 @@ class Desk:
     async def accepted(self, token: str) -> list[Accepted]:
         return [one for one in await self.reports() if isinstance(one, Accepted) and one.token == token]
 
-    async def outcome(self, order: Assign | Stop, within_s: float = 10.0) -> Finished:
+    async def outcome(self, order: Assign | Stop | Ask, within_s: float = 10.0) -> Finished:
         """The one report of how this ended, as soon as there is one."""
         found = await until(lambda: self.finished(order.token), within_s)
         assert len(found) == 1, found

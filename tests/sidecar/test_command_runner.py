@@ -10,9 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome, Usage
 from agentcom.sidecar.runners.base import VALUE_MAX_BYTES
-from agentcom.sidecar.runners.command import BEHIND_MAX_BYTES
+from agentcom.sidecar.runners.tail import BEHIND_MAX_BYTES
 from tests.sidecar.bench import ID, TOKEN, Bench
 
 pytestmark = pytest.mark.process
@@ -180,8 +181,9 @@ async def test_an_output_file_that_was_replaced_by_a_pipe_blocks_nothing(bench: 
 async def test_a_command_that_cannot_be_started_is_a_failed_wake(bench: Bench, command: tuple[str, ...]):
     outcome = await bench.run(*command)
     assert (outcome.result, outcome.reason) == ("failed", "wake_failed")
+    assert outcome.detail.startswith("the command cannot be started: [Errno ")
     assert command[0] in outcome.detail
-    assert bench.heard.events == []
+    assert "alive" not in bench.heard.events
 
 
 @pytest.mark.pitfall_7
@@ -192,11 +194,104 @@ async def test_a_nul_in_the_settings_is_a_failed_wake(bench: Bench):
 
 @pytest.mark.pitfall_3
 @pytest.mark.parametrize("blocked", ["attempts", "workspaces"])
-async def test_a_folder_that_cannot_be_made_is_a_failed_wake(bench: Bench, blocked: str):
+async def test_where_its_files_cannot_be_written_the_task_is_handed_back_and_nothing_is_started(
+    bench: Bench, blocked: str
+):
     (bench.folder / blocked).write_text("in the way")
     outcome = await bench.run("true")
-    assert (outcome.result, outcome.reason) == ("failed", "wake_failed")
+    assert (outcome.result, outcome.reason) == ("handed_back", "unfit")
+    assert bench.heard.events == []
     assert blocked in outcome.detail
+
+
+# ---------------------------------------------------------------- stated reasons
+
+
+@pytest.mark.parametrize("reason", sorted(STATED_BY_AGENTS))
+async def test_an_agent_that_fails_may_say_why_in_the_pools_words(bench: Bench, reason: str):
+    told = {"reason": reason, "detail": "as the provider says", "retry_after_s": 90, "usage": {"output_tokens": 5}}
+    (bench.folder / "told.json").write_text(json.dumps(told))
+    before = int(time.time() * 1000)
+    outcome = await bench.sh(f"cp {bench.folder}/told.json {{result_file}}; exit 1")
+    assert (outcome.result, outcome.reason, outcome.detail) == ("failed", reason, "as the provider says")
+    assert (outcome.exit_code, outcome.usage) == (1, Usage(output_tokens=5))
+    assert before + 90_000 <= outcome.resets_at <= before + 110_000
+
+
+@pytest.mark.parametrize("retry_after_s", ["0", "-1", "1e300", "700000"])
+async def test_a_time_that_makes_no_sense_is_no_time(bench: Bench, retry_after_s: str):
+    told = f'{{"reason": "rate_limited", "retry_after_s": {retry_after_s}}}'
+    outcome = await bench.sh(f"echo slow down; echo '{told}' > {{result_file}}; exit 1")
+    assert (outcome.reason, outcome.resets_at) == ("rate_limited", 0)
+    assert outcome.detail == "exit code 1: slow down"
+
+
+async def test_a_reason_that_agents_may_not_state_is_told_to_people_and_the_exit_code_counts(bench: Bench):
+    outcome = await bench.sh("""echo '{"reason": "lost", "detail": "x"}' > {result_file}; exit 75""")
+    assert outcome.reason == "retry_later"
+    assert "it states the reason 'lost', which is none of: auth_failed, " in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "told", ["nonsense", "[]", '{"reason": 5}', '{"reason": "rate_limited", "retry_after_s": "soon"}']
+)
+async def test_a_statement_that_cannot_be_read_is_none(bench: Bench, told: str):
+    outcome = await bench.sh(f"echo '{told}' > {{result_file}}; echo broken; exit 3")
+    assert (outcome.reason, outcome.detail, outcome.exit_code) == ("exit_code", "exit code 3: broken", 3)
+
+
+async def test_who_completes_states_no_reason(bench: Bench):
+    outcome = await bench.sh("""echo '{"reason": "rate_limited"}' > {result_file}""")
+    assert (outcome.result, outcome.value) == ("completed", {"reason": "rate_limited"})
+
+
+# ----------------------------------------------------------------------- self-test
+
+
+@pytest.mark.pitfall_7
+async def test_a_command_that_is_there_passes_the_self_test(bench: Bench):
+    assert await bench.runner("sh", "-c", "true").self_test() == ""
+    assert await bench.runner("/bin/sh").self_test() == ""
+
+
+@pytest.mark.pitfall_7
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("no-such-program", "there is no program 'no-such-program' in the PATH "),
+        ("/absent/program", "there is no program '/absent/program'"),
+        ("/", "there is no program '/'"),
+        ("./absent", "the command './absent' is relative to a workspace, and each task has a new one"),
+    ],
+)
+async def test_a_command_that_is_not_there_does_not(bench: Bench, command: str, said: str):
+    assert (await bench.runner(command).self_test()).startswith(said)
+
+
+async def test_it_is_looked_for_where_the_agent_would_look(bench: Bench, tmp_path: Path):
+    program = tmp_path / "mine" / "agent"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert await bench.runner("agent").self_test() != ""
+    assert await bench.runner("agent", env={"PATH": str(program.parent)}).self_test() == ""
+    assert await bench.runner("./agent", workspace=str(program.parent)).self_test() == ""
+    assert await bench.runner("{workspace}/agent", workspace=str(program.parent)).self_test() == ""
+    assert await bench.runner("{workspace}/agent").self_test() == "", "that hangs on the task"
+
+
+@pytest.mark.pitfall_7
+async def test_the_check_that_the_settings_name_runs_as_the_agent_would(bench: Bench, tmp_path: Path):
+    check = f"pwd > {tmp_path}/seen; echo $MODE $AGENTCOM_AGENT >> {tmp_path}/seen"
+    runner = bench.runner("sh", self_test=("sh", "-c", check), env={"MODE": "fast"}, workspace=str(tmp_path))
+    assert await runner.self_test() == ""
+    assert (tmp_path / "seen").read_text() == f"{tmp_path}\nfast oak\n"
+
+
+@pytest.mark.pitfall_7
+async def test_a_check_that_fails_says_so_in_its_own_words(bench: Bench):
+    runner = bench.runner("sh", self_test=("sh", "-c", "echo not logged in; exit 2"))
+    assert await runner.self_test() == "its self-test ended with exit code 2: not logged in"
 
 
 # -------------------------------------------------------------- signs of life
@@ -261,7 +356,7 @@ async def test_much_output_does_not_starve_the_loop(bench: Bench):
 async def test_of_output_that_is_printed_faster_than_it_can_be_passed_on_the_end_is_kept(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("agentcom.sidecar.runners.command.BEHIND_MAX_BYTES", 100_000)
+    monkeypatch.setattr("agentcom.sidecar.runners.tail.BEHIND_MAX_BYTES", 100_000)
     await bench.sh("head -c 9000000 /dev/zero; echo the end")
     assert bench.heard.output.endswith(b"\0the end\n")
     assert len(bench.heard.output) < 9_000_000

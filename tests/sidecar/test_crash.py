@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,71 +13,11 @@ from agentcom.broker.embedded import EmbeddedServer
 from agentcom.broker.keys import ORDERS_GROUP
 from agentcom.model.codec import encode
 from agentcom.model.messages import Finished, Goodbye, Hello
-from agentcom.processes import identify
 from agentcom.sidecar.journal import Journal
-from tests.sidecar.harness import Desk, assign, desk_client, stop, until
+from tests.sidecar.harness import Desk, assign, stop, until
+from tests.sidecar.program import Program, lines, lines_of
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_3]
-
-
-class Program:
-    """A sidecar's process, started again and again on one folder."""
-
-    def __init__(self, url: str, pool: str, folder: Path) -> None:
-        self._arguments = [url, pool, str(folder)]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *argv: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.sidecar.sidecar_process", *self._arguments, *argv],
-            cwd=Path(__file__).parents[2],
-        )
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    async def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
-        with anyio.fail_after(10):
-            while (code := self.process.poll()) is None:
-                await anyio.sleep(0.02)
-        return code
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "agent"
-
-
-@pytest.fixture
-def program(own_server: EmbeddedServer, pool: str, folder: Path) -> Iterator[Program]:
-    program = Program(own_server.url, pool, folder)
-    yield program
-    program.kill()
-
-
-@pytest.fixture
-async def desk(own_server: EmbeddedServer, pool: str) -> AsyncIterator[Desk]:
-    client = desk_client(own_server.url)
-    yield Desk(client, pool, "oak")
-    await client.aclose()
-
-
-def lines_of(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
-
-
-async def lines(path: Path, count: int = 1) -> list[str]:
-    async def there() -> list[str]:
-        found = lines_of(path)
-        return found if len(found) >= count else []
-
-    found: list[str] = await until(there)
-    return found
 
 
 async def test_an_outcome_reached_while_redis_was_away_survives_the_sidecars_death(
@@ -110,27 +47,6 @@ async def test_an_outcome_reached_while_redis_was_away_survives_the_sidecars_dea
     await desk.hello(2)
     assert (await desk.left(), await desk.pending()) == (0, [])
     assert await lines(tmp_path / "over", 2) == ["over", "over"]
-
-
-async def test_what_a_killed_sidecar_left_running_is_ended_and_reported_lost(
-    program: Program, desk: Desk, folder: Path, tmp_path: Path
-):
-    script = f"sleep 60 & echo $! >> {tmp_path}/pids; echo $$ >> {tmp_path}/pids; wait"
-    program.start("sh", "-c", script)
-    order = assign((await desk.hello()).incarnation)
-    await desk.order(order)
-    pids = [int(line) for line in await lines(tmp_path / "pids", 2)]
-    program.kill()
-    assert all(identify(pid) for pid in pids)
-    program.start("true")
-    report = await desk.outcome(order)
-    assert (report.outcome.result, report.outcome.reason) == ("lost", "lost")
-    assert not any(identify(pid) for pid in pids)
-    assert (await desk.left(), await desk.pending()) == (0, [])
-    assert Journal(folder / "journal").runs() == []
-    again = assign((await desk.hello(2)).incarnation)
-    await desk.order(again)
-    assert (await desk.outcome(again)).outcome.result == "completed"
 
 
 async def test_an_order_that_was_delivered_and_not_started_is_handed_back(program: Program, desk: Desk, folder: Path):

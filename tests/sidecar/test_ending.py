@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentcom.processes import ProcessIdentity, identify
-from agentcom.sidecar.ending import MARK, end_orphan
+from agentcom.sidecar.ending import MARK, end_orphan, find_leader
 
 pytestmark = pytest.mark.process
 
@@ -79,3 +79,12 @@ async def test_an_orphan_that_ignores_sigterm_is_killed(start: Start):
 
 async def test_where_nothing_was_left_nothing_happens():
     await end_orphan(None, "/none", 5.0)
+
+
+async def test_the_leader_of_an_attempt_is_found_by_its_mark(start: Start, tmp_path: Path):
+    mark = f"{tmp_path}/task.json"
+    leader = start("sh", "-c", "sleep 60 & wait", mark=mark)
+    assert await find_leader(mark) == identify(leader.pid)
+    assert await find_leader(mark, leader.pid) == identify(leader.pid)
+    assert await find_leader(mark, os.getpid()) is None
+    assert await find_leader(f"{mark}2") is None

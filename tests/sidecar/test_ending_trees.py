@@ -144,14 +144,18 @@ async def test_what_is_left_behind_and_prints_for_ever_holds_nothing_up(bench: B
 
 
 async def test_a_stopped_process_is_ended(bench: Bench):
+    path = bench.folder / "pid"
+
     async def ready() -> None:
-        while bench.heard.process is None or state(bench.heard.process.pid) != "T":
+        await written(path)
+        while state(int(path.read_text())) != "T":
             await anyio.sleep(0.01)
 
     def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
-    await canceled(bench, bench.runner("sh", "-c", "kill -STOP $$", grace_s=0.3), ready)
+    await canceled(bench, bench.runner("sh", "-c", f"echo $$ > {path}; kill -STOP $$", grace_s=0.3), ready)
+    assert gone(int(path.read_text()), 0)
     assert bench.heard.process is not None
     assert not is_running(bench.heard.process)
 

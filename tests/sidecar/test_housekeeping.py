@@ -54,3 +54,13 @@ def test_a_stray_file_goes_too(tmp_path: Path):
 
 def test_a_new_agent_has_nothing_to_remove(tmp_path: Path):
     assert remove_old(tmp_path, NOW_S, 100) == 0
+
+
+def test_files_that_were_set_aside_stay_for_people_to_look_at_but_not_for_ever(tmp_path: Path):
+    for name, age_s in (("old", 100), ("new", 1)):
+        path = tmp_path / "journal" / "runs" / f"{name}.corrupt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1_000 - age_s, 1_000 - age_s))
+    assert remove_old(tmp_path, 1_000, 50) == 1
+    assert [path.name for path in (tmp_path / "journal" / "runs").iterdir()] == ["new.corrupt"]

@@ -77,6 +77,33 @@ def test_a_file_that_was_being_written_is_removed(tmp_path: Path):
     assert list((tmp_path / "outbox").iterdir()) == []
 
 
+def test_a_damaged_note_still_says_that_its_order_may_have_been_started(tmp_path: Path):
+    """Also to the start after the one that set it aside."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "5-0.json").write_bytes(b"\0")
+    assert Journal(tmp_path).runs() == []
+    assert Journal(tmp_path).damaged() == {"5-0"}
+
+
+def test_damaged_starts_are_set_aside_and_begun_anew(tmp_path: Path):
+    (tmp_path / "starts.json").write_bytes(b"{")
+    journal = Journal(tmp_path)
+    assert journal.starts() == []
+    journal.began("sc-1")
+    assert (journal.starts(), journal.set_aside) == (["sc-1"], [tmp_path / "starts.corrupt"])
+
+
+def test_folders_that_could_not_be_made_at_first_are_made_when_they_are_needed(tmp_path: Path):
+    folder = tmp_path / "journal"
+    folder.write_text("in the way")
+    journal = Journal(folder)
+    with pytest.raises(OSError, match="Not a directory"):
+        journal.started(RunNote("1-0", assign("sc-1"), 5))
+    folder.unlink()
+    journal.started(RunNote("1-0", assign("sc-1"), 5))
+    assert [note.entry for note in journal.runs()] == ["1-0"]
+
+
 def test_a_write_that_the_disk_takes_only_in_parts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write = os.write
     monkeypatch.setattr(journal_module.os, "write", lambda handle, body: write(handle, body[:7]))
@@ -147,25 +174,30 @@ WRITER = """
 @pytest.mark.process
 @pytest.mark.pitfall_3
 def test_the_journal_is_readable_whenever_its_writer_was_killed(tmp_path: Path):
-    """A writer is forked 100 times from one warm process, so that each dies somewhere else in its loop."""
+    """Writers are forked 1,000 times from one warm process, so that each dies somewhere else in its loop."""
     script = textwrap.dedent("""
         import os, sys, time, signal, random
-        def one(source, folder):
+        from pathlib import Path
+        from agentcom.sidecar.journal import Journal
+        import tests.sidecar.harness
+
+        source, folder = compile(sys.argv[1], "writer", "exec"), sys.argv[2]
+
+        def one(patience_s):
             pid = os.fork()
             if pid == 0:
                 sys.argv = ["writer", folder]
                 sys.stdout = open(os.devnull, "w")
                 exec(source, {"__name__": "__main__"})
-            time.sleep(random.Random(pid).uniform(0.002, 0.012))
+            time.sleep(patience_s)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        import agentcom.sidecar.journal, tests.sidecar.harness
-        from pathlib import Path
-        from agentcom.sidecar.journal import Journal
-        source, folder = sys.argv[1], sys.argv[2]
-        readable = 0
-        for _ in range(100):
-            one(source, folder)
+
+        chance = random.Random(1)
+        readable = interrupted = 0
+        for _ in range(1_000):
+            one(chance.uniform(0.0005, 0.006))
+            interrupted += any(Path(folder).rglob("*.new"))
             journal = Journal(Path(folder))
             numbers = [note.number for note in journal.unsent()]
             assert numbers == sorted(numbers), numbers
@@ -174,6 +206,7 @@ def test_the_journal_is_readable_whenever_its_writer_was_killed(tmp_path: Path):
             assert not journal.set_aside, journal.set_aside
             readable += 1
         assert runs and journal.unsent(), "the writers were killed before they wrote anything"
+        assert interrupted > 10, f"only {interrupted} were killed while they wrote"
         print(readable)
     """)
     ended = subprocess.run(
@@ -181,10 +214,10 @@ def test_the_journal_is_readable_whenever_its_writer_was_killed(tmp_path: Path):
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
-    assert ended.stdout.strip() == "100", ended.stderr
+    assert ended.stdout.strip() == "1000", ended.stderr
 
 
 @pytest.mark.process

@@ -4,9 +4,19 @@ import pytest
 from msgspec import Raw
 
 from agentcom.model.codec import encode
-from agentcom.model.messages import Accepted, Assign, Finished, Stop
+from agentcom.model.messages import Accepted, Ask, Assign, Finished, SelfTest, Stop
 from agentcom.model.task import Outcome
-from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.machine import (
+    REMEMBERED_BYTES,
+    REMEMBERED_MAX,
+    Adopt,
+    Effect,
+    End,
+    Forget,
+    Machine,
+    Send,
+    Start,
+)
 
 ME = "sc-2"
 DONE = Outcome("completed", summary="done")
@@ -263,3 +273,145 @@ def test_an_order_for_a_newer_start_says_that_this_one_is_superseded():
     newer = f"{ME}-newer"
     assert told(sidecar.ordered("1-0", order(incarnation=newer), now=0)) == [("finished", "task-a", "handed_back")]
     assert sidecar.superseded_by == newer
+
+
+# ---------------------------------------------------------------- not available
+
+
+@pytest.mark.pitfall_7
+def test_while_its_agent_cannot_work_orders_are_handed_back_with_the_reason():
+    sidecar = machine()
+    sidecar.ordered("1-0", order("a"), now=0)
+    sidecar.unfit = "the disk is full"
+    [send] = sidecar.ordered("2-0", order("b"), now=1)
+    assert isinstance(send, Send)
+    [report] = send.reports
+    assert isinstance(report, Finished)
+    assert report.outcome == Outcome("handed_back", "unfit", "the disk is full")
+    assert send.settled == ["2-0"]
+    assert sidecar.held == ["1-0"], "what runs goes on"
+    sidecar.unfit = ""
+    assert sidecar.ordered("3-0", order("c"), now=2) == [Start("3-0", order("c"))]
+
+
+def test_a_beat_tells_the_last_self_test():
+    test = SelfTest(3, 7, ("the disk is full",))
+    assert machine().beat(1, 0, test).test == test
+    assert machine().beat(1, 0).test == SelfTest()
+
+
+# ------------------------------------------------------------------------- asked
+
+
+def ask(name: str = "a") -> Ask:
+    return Ask(incarnation=ME, task=f"task-{name}", token=f"1.{name}")
+
+
+@pytest.mark.pitfall_4
+def test_asked_for_what_runs_it_says_nothing_as_its_end_will_be_said():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.ordered("2-0", ask(), now=1) == [Send(settled=["2-0"])]
+    assert told(sidecar.ended("1-0", DONE)) == [("finished", "task-a", "completed")]
+
+
+@pytest.mark.pitfall_4
+def test_asked_for_what_ended_it_says_the_same_again():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    [said] = sidecar.ended("1-0", DONE)
+    assert isinstance(said, Send)
+    for entry in ("2-0", "3-0"):
+        assert sidecar.ordered(entry, ask(), now=1) == [Send(said.reports, [entry])]
+    assert sidecar.ordered("4-0", stop(), now=2) == [Send(said.reports, ["4-0"])]
+
+
+@pytest.mark.pitfall_4
+def test_asked_for_what_it_does_not_know_it_says_that_it_is_lost():
+    effects = machine().ordered("1-0", ask(), now=0)
+    assert told(effects) == [("finished", "task-a", "lost")]
+    assert settled(effects) == ["1-0"]
+
+
+@pytest.mark.pitfall_1
+@pytest.mark.parametrize("question", [ask(), stop()])
+def test_what_it_said_that_it_does_not_have_never_begins_afterwards(question):
+    """The order may be found pending only later, when the reply with its delivery was lost."""
+    sidecar = machine()
+    sidecar.ordered("2-0", question, now=0)
+    effects = sidecar.ordered("1-0", order(), now=1)
+    assert (told(effects), settled(effects)) == ([("finished", "task-a", "lost")], ["1-0"])
+    assert sidecar.held == []
+
+
+@pytest.mark.pitfall_1
+def test_an_attempt_that_ended_is_not_begun_again_by_a_second_entry():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    sidecar.ended("1-0", DONE)
+    effects = sidecar.ordered("2-0", order(), now=1)
+    assert (told(effects), settled(effects)) == ([("finished", "task-a", "completed")], ["2-0"])
+
+
+@pytest.mark.pitfall_6
+def test_of_many_ends_the_last_ones_are_remembered():
+    sidecar = machine()
+    for number in range(REMEMBERED_MAX + 1):
+        sidecar.ordered(f"{number}-0", order(str(number)), now=0)
+        sidecar.ended(f"{number}-0", DONE)
+    assert told(sidecar.ordered("a-0", ask("0"), now=1)) == [("finished", "task-0", "lost")]
+    assert told(sidecar.ordered("b-0", ask("2"), now=1)) == [("finished", "task-2", "completed")]
+
+
+@pytest.mark.pitfall_6
+def test_large_ends_are_remembered_only_as_far_as_memory_is_meant_for_them():
+    sidecar = machine()
+    large = Outcome("completed", value="x" * (REMEMBERED_BYTES // 10))
+    for number in range(12):
+        sidecar.ordered(f"{number}-0", order(str(number)), now=0)
+        sidecar.ended(f"{number}-0", large)
+    assert told(sidecar.ordered("a-0", ask("2"), now=1)) == [("finished", "task-2", "lost")]
+    assert told(sidecar.ordered("b-0", ask("4"), now=1)) == [("finished", "task-4", "completed")]
+
+
+# ----------------------------------------------------------------------- adopted
+
+
+@pytest.mark.pitfall_3
+def test_what_an_earlier_start_began_is_held_as_if_begun_here():
+    sidecar = machine()
+    earlier = order(incarnation="sc-1")
+    assert sidecar.adopt("1-0", earlier, since_at=0, now=100) == [Adopt("1-0", earlier)]
+    assert sidecar.adopt("1-0", earlier, since_at=0, now=100) == []
+    assert sidecar.beat(100, 0).running == {"1.a": "task-a"}
+    sidecar.alive("1-0", now=110)
+    assert told(sidecar.tick(now=110 + ACCEPT_REPORT_MS)) == [("accepted", "task-a", "")]
+    [send] = sidecar.ended("1-0", DONE)
+    assert isinstance(send, Send)
+    [report] = send.reports
+    assert isinstance(report, Finished)
+    assert (report.incarnation, report.token, send.settled) == (ME, "1.a", ["1-0"])
+
+
+@pytest.mark.pitfall_3
+def test_the_time_limit_of_what_is_adopted_goes_on_but_for_a_clock_that_was_set_back():
+    sidecar = machine()
+    sidecar.adopt("1-0", order("a", incarnation="sc-1", timeout_s=10), since_at=1_000, now=9_000)
+    sidecar.adopt("2-0", order("b", incarnation="sc-1", timeout_s=10), since_at=10**12, now=9_000)
+    assert sidecar.tick(now=10_999) == []
+    assert sidecar.tick(now=11_000) == [End("1-0")]
+    assert sidecar.tick(now=19_000) == [End("2-0")]
+
+
+@pytest.mark.pitfall_3
+def test_what_is_adopted_can_be_more_than_the_slots_and_then_no_more_is_taken():
+    sidecar = machine(slots=1)
+    for name in ("a", "b"):
+        sidecar.adopt(f"{name}-0", order(name, incarnation="sc-1"), since_at=0, now=0)
+    assert sidecar.free_slots == 0
+    assert told(sidecar.ordered("3-0", order("c"), now=1)) == [("finished", "task-c", "handed_back")]
+
+
+def test_a_late_result_is_reported_and_settles_nothing():
+    effects = machine().late(order(incarnation="sc-1"), DONE)
+    assert (told(effects), settled(effects)) == ([("finished", "task-a", "completed")], [])

@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from agentcom.model.codec import encode
-from agentcom.model.messages import Accepted, Assign, Finished, Stop
+from agentcom.model.messages import Accepted, Ask, Assign, Finished, Stop
 from agentcom.model.task import Outcome
-from agentcom.sidecar.machine import Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.machine import Adopt, Effect, End, Forget, Machine, Send, Start
 
 ME = "sc-2"
 OUTCOMES = st.sampled_from(
@@ -50,7 +50,7 @@ class Sidecar(RuleBasedStateMachine):
     def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Start(entry, order):
+                case Start(entry, order) | Adopt(entry, order):
                     assert entry not in self.running
                     self.running[entry] = order.token
                     self.started[entry] += 1
@@ -118,6 +118,39 @@ class Sidecar(RuleBasedStateMachine):
         self.stops[entry] = Stop(incarnation=ME, task=order.task, token=order.token)
         self.owed[order.token] += 1
         self.perform(self.machine.ordered(entry, self.stops[entry], self.now))
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data())
+    def asked(self, data: st.DataObject) -> None:
+        order = self.orders[data.draw(st.sampled_from(sorted(self.orders)))]
+        entry = self.entry()
+        live = order.token in self.running.values()
+        before = self.finished[order.token]
+        self.owed[order.token] += not live
+        self.perform(self.machine.ordered(entry, Ask(incarnation=ME, task=order.task, token=order.token), self.now))
+        assert self.settled[entry] == 1
+        assert self.finished[order.token] == before + (not live), "asked for what ended, it says so, and only then"
+
+    @precondition(lambda self: self.number < 2)
+    @rule(timeout_s=st.sampled_from([0.0, 1.0]), ago=st.integers(-100, 2_000))
+    def adopted(self, timeout_s: float, ago: int) -> None:
+        """An earlier start left it: that is known before anything else happens."""
+        entry = self.entry()
+        if len(self.running) < self.slots:
+            order = Assign(
+                incarnation="sc-1",
+                task=f"task-{entry}",
+                token=f"1.{entry}",
+                spec=Raw(encode({})),
+                attempt=1,
+                timeout_s=timeout_s,
+            )
+            self.orders[entry] = order
+            self.perform(self.machine.adopt(entry, order, self.now - ago, self.now))
+
+    @rule(unfit=st.booleans())
+    def tested(self, unfit: bool) -> None:
+        self.machine.unfit = "the disk is full" if unfit else ""
 
     @rule()
     def garbage(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 import time
@@ -14,9 +15,12 @@ import anyio.to_thread
 import pytest
 
 from agentcom.errors import ConfigurationError
+from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome, TaskSpec
+from agentcom.processes import identify
 from agentcom.sidecar.runners.base import VALUE_MAX_BYTES, Job
-from agentcom.sidecar.runners.python import Handler, PythonRunner, Task, load_handler
+from agentcom.sidecar.runners.python import AttemptFailed, Handler, PythonRunner, Task, load_handler
+from tests.sidecar.harness import assign
 
 
 class Heard:
@@ -212,8 +216,56 @@ async def test_an_object_with_a_coroutine_call_is_awaited(heard: Heard):
     assert (await PythonRunner(Callable()).run(heard.job())).summary == "called"
 
 
-async def test_there_is_nothing_to_end_after_a_crash():
-    await PythonRunner(lambda task: None).end_orphan(None, None)  # type: ignore[arg-type]
+def asleep() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"], start_new_session=True)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("how", ["ended", "adopted"])
+async def test_after_a_crash_only_a_command_from_before_the_settings_changed_can_be_left(heard: Heard, how: str):
+    runner = PythonRunner(lambda task: None)
+    with asleep() as command:
+        process = identify(command.pid)
+        if how == "ended":
+            assert await runner.end_orphan(assign("sc-1"), process) is None
+        else:
+            assert (await runner.adopt(heard.job(), process)).result == "lost"
+        assert command.wait(1) < 0
+
+
+async def test_a_function_that_can_be_called_passes_its_self_test():
+    assert await PythonRunner(lambda task: None).self_test() == ""
+    assert "is not a function" in await PythonRunner(5).self_test()  # type: ignore[arg-type]
+
+
+# -------------------------------------------------------------- stated reasons
+
+
+@pytest.mark.parametrize("reason", sorted(STATED_BY_AGENTS))
+async def test_a_handler_may_say_why_it_failed_in_the_pools_words(heard: Heard, reason: str):
+    async def work(task: Task) -> None:
+        raise AttemptFailed(reason, "the provider says no", retry_after_s=90)
+
+    outcome = await PythonRunner(work, clock=lambda: 1_000).run(heard.job())
+    assert outcome == Outcome("failed", reason, "the provider says no", resets_at=91_000)
+
+
+@pytest.mark.parametrize("retry_after_s", [0, -5, float("nan"), float("inf"), 8 * 86_400])
+async def test_a_time_that_makes_no_sense_is_no_time(heard: Heard, retry_after_s: float):
+    def work(task: Task) -> None:
+        raise AttemptFailed("rate_limited", retry_after_s=retry_after_s)
+
+    outcome = await PythonRunner(work).run(heard.job())
+    assert (outcome.reason, outcome.detail, outcome.resets_at) == ("rate_limited", "rate_limited", 0)
+
+
+async def test_a_reason_that_agents_may_not_state_is_an_error_of_the_handler(heard: Heard):
+    def work(task: Task) -> None:
+        raise AttemptFailed("lost")
+
+    outcome = await PythonRunner(work).run(heard.job())
+    assert outcome.reason == "handler_raised"
+    assert outcome.detail.startswith("ValueError: 'lost' is no reason that an agent may state: auth_failed, ")
 
 
 # -------------------------------------------------------------- finding a handler

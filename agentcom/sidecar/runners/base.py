@@ -16,6 +16,12 @@ from agentcom.processes import ProcessIdentity
 SUMMARY_MAX = 4_000
 DETAIL_MAX = 2_000
 VALUE_MAX_BYTES = 65_536
+RETRY_AFTER_MAX_S = 7 * 86_400.0
+"""An agent that says that it can be tried again only later than this is taken to say nothing."""
+
+
+def _ignore(_: int) -> None:
+    pass
 
 
 class Job(Struct, frozen=True):
@@ -29,6 +35,8 @@ class Job(Struct, frozen=True):
         alive: to be called at the agent's own first sign of life.
         spawned: to be called with the process that works on it, before it can show life.
         printed: to be called with what the agent prints.
+        followed: to be called with how many bytes of the agent's output were passed on, all in all.
+        offset: of an attempt that is adopted: how many were passed on before.
     """
 
     entry: str
@@ -38,6 +46,8 @@ class Job(Struct, frozen=True):
     alive: Callable[[], None]
     spawned: Callable[[ProcessIdentity], None]
     printed: Callable[[bytes], None]
+    followed: Callable[[int], None] = _ignore
+    offset: int = 0
 
 
 class Runner(Protocol):
@@ -50,9 +60,30 @@ class Runner(Protocol):
         """Do the task. Cancelling this ends everything that was started, and only then lets go."""
         ...
 
-    async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> None:
-        """End what an earlier start of the sidecar may have left running for this order."""
+    async def adopt(self, job: Job, process: ProcessIdentity | None) -> Outcome:
+        """Go on with what an earlier start of the sidecar left running, as `run` does with what it started itself.
+
+        Without a process, none was noted, though there may be one.
+        """
         ...
+
+    async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> Outcome | None:
+        """End what an earlier start of the sidecar left running for this order; what it had come to if it had ended."""
+        ...
+
+    async def self_test(self) -> str:
+        """Why the agent cannot be woken, in one line; empty if it can. Cancelling this ends what it started."""
+        ...
+
+
+def not_woken(why: str) -> Outcome:
+    """The agent was not started, or in vain."""
+    return Outcome("failed", "wake_failed", bounded(why, DETAIL_MAX))
+
+
+def unfit(why: str) -> Outcome:
+    """The sidecar cannot work here: the task goes on elsewhere, unharmed."""
+    return Outcome("handed_back", "unfit", bounded(why, DETAIL_MAX))
 
 
 def bounded(text: str, limit: int) -> str:

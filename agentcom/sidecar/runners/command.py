@@ -2,38 +2,41 @@
 
 Exit 0 is done, 75 means try again later, 78 that the agent is set up wrongly, anything else that it failed. The first
 sign of life is the first thing that it prints, or its end: that it was spawned proves nothing.
+
+An agent outlives its sidecar: its parent is a keeper, which writes down how it ended, and its output is a file. So a
+sidecar that is started anew can go on with it.
 """
 
 from __future__ import annotations
 
 import os
-import stat
+import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import anyio
-import anyio.lowlevel
-import msgspec
 
-from agentcom.model.codec import encode
 from agentcom.model.messages import Assign
-from agentcom.model.task import Outcome, Usage
-from agentcom.processes import ProcessIdentity, identify
+from agentcom.model.task import Outcome
+from agentcom.processes import ProcessIdentity, identify, is_running
 from agentcom.settings import AgentSettings, fill
-from agentcom.sidecar.ending import end_orphan, end_tree
-from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, VALUE_MAX_BYTES, Job, bounded, with_value
+from agentcom.sidecar.ending import end_orphan, end_tree, find_leader
+from agentcom.sidecar.probing import probe
+from agentcom.sidecar.runners import keeper
+from agentcom.sidecar.runners.base import Job, not_woken, unfit
+from agentcom.sidecar.runners.files import AttemptFiles, Ended
+from agentcom.sidecar.runners.outcomes import outcome_of
+from agentcom.sidecar.runners.tail import Tail
 
-EXIT_RETRY_LATER = 75
-EXIT_MISCONFIGURED = 78
-
-TASK_FILE = "task.json"
 POLL_S = 0.1
-READ_BYTES = 65_536
-LAST_WORDS_BYTES = 400
-BEHIND_MAX_BYTES = 16 * 1_048_576
-"""Who prints faster than this can pass on is not read in full, so that the end of its output never lies far ahead."""
+STRANGER_POLL_S = 0.1 if sys.platform == "linux" else 1.0
+"""To see whether what is no child of ours still runs takes a program of its own where there is no /proc."""
+
+KEEPER = (sys.executable, "-I", "-S", keeper.__file__)
+"""A bare interpreter starts in a third of the time, and the agent's environment means nothing to it."""
 
 
 class CommandRunner:
@@ -45,44 +48,108 @@ class CommandRunner:
         folder: where attempts' files and workspaces are kept.
         environ: the sidecar's own environment, of which the agent's process gets only what `env_pass` names.
         grace_s: from asking a process tree to end until killing it.
+        clock: Unix time in ms, to which what an agent says of the time is relative.
     """
 
     in_process = False
 
     def __init__(
-        self, name: str, settings: AgentSettings, folder: Path, environ: Mapping[str, str], grace_s: float
+        self,
+        name: str,
+        settings: AgentSettings,
+        folder: Path,
+        environ: Mapping[str, str],
+        grace_s: float,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._name = name
         self._settings = settings
         self._folder = folder.absolute()  # the command runs elsewhere, and is told paths within it
-        self._environ = {key: environ[key] for key in settings.env_pass if key in environ} | settings.env
+        self._environ = agent_environ(settings, environ)
         self._grace_s = grace_s
+        self._clock = clock
+
+    async def self_test(self) -> str:
+        """Its program is there, by the agent's own environment, and the check that the settings name passes."""
+        return unresolved(self._settings, self._environ) or await self._probe()
 
     async def run(self, job: Job) -> Outcome:
         """Run the command to its end; what it leaves behind of its process tree is ended too."""
+        files = self._files(job.spec.id, job.token)
         try:
-            files = _Files(self._folder, self._settings.workspace, job)
-            files.write_task(job)
+            files.prepare(job)
+        except OSError as error:
+            return unfit(f"the attempt's files cannot be written: {error}")
+        try:
             process = self._spawn(job, files)
         except (OSError, ValueError) as error:
-            return Outcome("failed", "wake_failed", bounded(f"the command cannot be started: {error}", DETAIL_MAX))
+            return not_woken(f"the command cannot be started: {error}")
         try:
             identity = identify(process.pid)
             if identity is not None:
                 job.spawned(identity)
-            exit_code = await self._follow(process, files, job)
+            with Tail(files.output, job) as tail:
+                while (code := process.poll()) is None:
+                    await tail.follow(POLL_S)
+                await tail.finish()
         finally:
             with anyio.CancelScope(shield=True):
-                await end_tree(process, str(files.task), self._grace_s)
-        return _outcome_of(exit_code, files)
+                await end_tree(process, files.mark, self._grace_s)
+        if not files.begun and files.output.exists():
+            return unfit(f"the command was not started: {files.last_words()}")
+        return self._end(job, files, files.ended or Ended(code))
 
-    async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> None:
+    async def adopt(self, job: Job, process: ProcessIdentity | None) -> Outcome:
+        """Follow a command that an earlier start of the sidecar began, to its end.
+
+        Where it has ended already, its keeper says how. A process that got the same pid is never taken for it.
+        """
+        files = self._files(job.spec.id, job.token)
+        leader = process
+        if process is None and files.ended is None:
+            leader = await find_leader(files.mark, files.keeper)
+            if leader is not None:
+                job.spawned(leader)
+        try:
+            with Tail(files.output, job) as tail:
+                while leader is not None and is_running(leader):
+                    await tail.follow(STRANGER_POLL_S)
+                await tail.finish()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await end_orphan(leader, files.mark, self._grace_s)
+        if files.ended is not None:
+            return self._end(job, files, files.ended)
+        if leader is None and not files.begun:
+            return Outcome("handed_back", "handed_back", "its sidecar was restarted before it was started")
+        return Outcome("lost", "lost", "its process ended while no sidecar watched")
+
+    async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> Outcome | None:
         """End the process tree of an attempt, found by its process and by the mark that all of the tree inherited."""
-        await end_orphan(
-            process, str(_attempt_folder(self._folder, order.task, order.token) / TASK_FILE), self._grace_s
-        )
+        files = self._files(order.task, order.token)
+        ended = files.ended
+        await end_orphan(process, files.mark, self._grace_s)
+        return outcome_of(ended, files, self._clock()) if ended is not None else None
 
-    def _spawn(self, job: Job, files: _Files) -> subprocess.Popen[bytes]:
+    async def _probe(self) -> str:
+        argv = self._settings.self_test
+        if not argv:
+            return ""
+        workspace = self._settings.workspace
+        environ = self._environ | {"AGENTCOM_AGENT": self._name}
+        cwd = Path(workspace) if workspace else self._folder
+        ended = await probe(argv, environ, cwd, str(self._folder / "self-test" / "agent"))
+        return f"its self-test {ended}" if ended else ""
+
+    def _files(self, task: str, token: str) -> AttemptFiles:
+        return AttemptFiles(self._folder, self._settings.workspace, task, token)
+
+    def _end(self, job: Job, files: AttemptFiles, ended: Ended) -> Outcome:
+        if not ended.unstarted:
+            job.alive()
+        return outcome_of(ended, files, self._clock())
+
+    def _spawn(self, job: Job, files: AttemptFiles) -> subprocess.Popen[bytes]:
         values = {
             "task_file": str(files.task),
             "result_file": str(files.result),
@@ -99,7 +166,7 @@ class CommandRunner:
         }
         with files.prompt.open("rb") as prompt, files.output.open("wb") as output:
             return subprocess.Popen(
-                fill(self._settings.command, values),
+                [*KEEPER, str(files.exit), *fill(self._settings.command, values)],
                 stdin=prompt,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -108,121 +175,23 @@ class CommandRunner:
                 start_new_session=True,
             )
 
-    async def _follow(self, process: subprocess.Popen[bytes], files: _Files, job: Job) -> int:
-        """Pass on what the agent prints until its process ends; its exit code."""
-        with files.output.open("rb") as output:
-            while (exit_code := process.poll()) is None:
-                if not await _pass_on(output, job):
-                    await anyio.sleep(POLL_S)
-            # What it left behind may go on printing for ever: only what is there by now is passed on.
-            end = os.fstat(output.fileno()).st_size
-            while output.tell() < end and await _pass_on(output, job):
-                pass
-        job.alive()
-        return exit_code
+
+def agent_environ(settings: AgentSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an agent's processes: what the settings pass on, and what they set."""
+    return {key: environ[key] for key in settings.env_pass if key in environ} | settings.env
 
 
-async def _pass_on(output: BinaryIO, job: Job) -> bool:
-    end = os.fstat(output.fileno()).st_size
-    if end - output.tell() > BEHIND_MAX_BYTES:
-        output.seek(end - BEHIND_MAX_BYTES)
-    printed = output.read(READ_BYTES)
-    if printed:
-        job.alive()
-        job.printed(printed)
-        await anyio.lowlevel.checkpoint()
-    return bool(printed)
-
-
-class _Files:
-    """Where one attempt keeps its files. The workspace is the task's, so that a later attempt goes on in it."""
-
-    def __init__(self, folder: Path, workspace: str, job: Job) -> None:
-        self.workspace = Path(workspace).absolute() if workspace else folder / "workspaces" / job.spec.id
-        attempt = _attempt_folder(folder, job.spec.id, job.token)
-        self.task = attempt / TASK_FILE
-        self.prompt = attempt / "prompt.txt"
-        self.result = attempt / "result.json"
-        self.output = attempt / "output.log"
-        attempt.mkdir(parents=True, exist_ok=True)
-        self.workspace.mkdir(parents=True, exist_ok=True)
-        self.result.unlink(missing_ok=True)
-
-    def write_task(self, job: Job) -> None:
-        """The task for the agent to read: as JSON in a file, as text for its stdin."""
-        spec = job.spec
-        told: dict[str, Any] = {
-            "id": spec.id,
-            "title": spec.heading,
-            "text": spec.text,
-            "context": spec.context,
-            "attempt": job.attempt,
-        }
-        self.task.write_bytes(encode(told))
-        self.prompt.write_text(spec.text, encoding="utf-8", errors="replace")
-
-
-def _attempt_folder(folder: Path, task: str, token: str) -> Path:
-    """One that no other attempt has: after a fail-over of Redis, two may have the same generation."""
-    return folder / "attempts" / f"{task}.{token}"
-
-
-class _Result(msgspec.Struct):
-    """What an agent may write to its result file; any other fields of it become the outcome's value."""
-
-    summary: str = ""
-    changed: tuple[str, ...] = ()
-    usage: Usage | None = None
-
-
-def _outcome_of(exit_code: int, files: _Files) -> Outcome:
-    if exit_code != 0:
-        reason = {EXIT_RETRY_LATER: "retry_later", EXIT_MISCONFIGURED: "misconfigured"}.get(exit_code, "exit_code")
-        ended = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-        return Outcome("failed", reason, bounded(f"{ended}: {_last_words(files.output)}", DETAIL_MAX), exit_code)
+def unresolved(settings: AgentSettings, environ: Mapping[str, str]) -> str:
+    """Why the agent's program cannot be found; empty if it can, or if that depends on the task."""
     try:
-        body = _read(files.result, VALUE_MAX_BYTES + 1)
-        if len(body) > VALUE_MAX_BYTES:
-            raise ValueError(f"it has over {VALUE_MAX_BYTES:,} bytes")
-        return _outcome_in(body)
-    except FileNotFoundError:
-        return Outcome("completed", exit_code=0)
-    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        return Outcome("failed", "bad_result", bounded(f"its result file is refused: {error}", DETAIL_MAX), 0)
-
-
-def _outcome_in(body: bytes) -> Outcome:
-    told = msgspec.json.decode(body, type=dict[str, Any])
-    result = msgspec.convert(told, _Result)
-    outcome = Outcome(
-        "completed",
-        exit_code=0,
-        summary=bounded(result.summary, SUMMARY_MAX),
-        changed=result.changed,
-        usage=result.usage,
-    )
-    others = {name: value for name, value in told.items() if name not in _Result.__struct_fields__}
-    return with_value(outcome, others) if others else outcome
-
-
-def _read(path: Path, limit: int, *, end: bool = False) -> bytes:
-    """The beginning or the end of a file, which the agent may have made something else that would never end.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{path.name} is not a file")
-        file.seek(max(0, found.st_size - limit) if end else 0)
-        return file.read(limit)
-
-
-def _last_words(output: Path) -> str:
-    """The end of what it printed, in one line: the likeliest place of the cause."""
-    try:
-        lines = _read(output, LAST_WORDS_BYTES, end=True).decode("utf-8", "replace").strip().splitlines()
-    except OSError:
-        return "it printed nothing that can be read"
-    return " / ".join(line.strip() for line in lines[-3:]) or "it printed nothing"
+        program = fill(settings.command[:1], {"workspace": settings.workspace} if settings.workspace else {})[0]
+    except KeyError:
+        return ""
+    if os.sep in program and not Path(program).is_absolute():
+        if not settings.workspace:
+            return f"the command {program!r} is relative to a workspace, and each task has a new one"
+        program = str(Path(settings.workspace) / program)
+    where = environ.get("PATH", os.defpath)
+    if shutil.which(program, path=where) is None:
+        return f"there is no program {program!r}" + ("" if os.sep in program else f" in the PATH {where}")
+    return ""

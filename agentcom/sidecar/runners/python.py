@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -15,9 +16,12 @@ from msgspec import Struct
 
 from agentcom.errors import ConfigurationError
 from agentcom.model.messages import Assign
+from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
+from agentcom.sidecar.ending import end_orphan
 from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, with_value
+from agentcom.sidecar.runners.outcomes import resets_at
 
 
 class Task(Struct, frozen=True):
@@ -43,13 +47,42 @@ class Task(Struct, frozen=True):
 Handler = Callable[[Task], Awaitable[Any]] | Callable[[Task], Any]
 
 
+class AttemptFailed(Exception):
+    """Raised by a handler that knows why it failed, in words that the pool acts upon.
+
+    Args:
+        reason: `rate_limited`: not before `retry_after_s`, and this attempt does not count; `auth_failed`,
+            `permission_denied`, `budget_exceeded`, `input_required`: a person has to help first; `invalid_task`: no
+            attempt can ever succeed.
+        detail: for people.
+        retry_after_s: in how many seconds it may be tried again, up to a week; 0 means unknown.
+
+    Raises:
+        ValueError: there is no such reason.
+    """
+
+    def __init__(self, reason: str, detail: str = "", retry_after_s: float = 0.0) -> None:
+        if reason not in STATED_BY_AGENTS:
+            raise ValueError(f"{reason!r} is no reason that an agent may state: {', '.join(sorted(STATED_BY_AGENTS))}")
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
 class PythonRunner:
-    """Calls a function for each task. A plain function runs in a thread, which no time limit can end."""
+    """Calls a function for each task. A plain function runs in a thread, which no time limit can end.
+
+    Args:
+        handler: the function.
+        clock: Unix time in ms, to which what a handler says of the time is relative.
+    """
 
     in_process = True
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._handler = handler
+        self._clock = clock
         self._is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004 - it is the coroutine-ness of the method that is asked for
         )
@@ -67,6 +100,9 @@ class PythonRunner:
         try:
             job.alive()
             return _outcome_of(await self._call(task))
+        except AttemptFailed as failed:
+            detail = bounded(failed.detail or failed.reason, DETAIL_MAX)
+            return Outcome("failed", failed.reason, detail, resets_at=resets_at(failed.retry_after_s, self._clock()))
         except (Exception, SystemExit) as error:
             return _raised(job, error)
         except anyio.get_cancelled_exc_class() as error:
@@ -79,8 +115,20 @@ class PythonRunner:
             return await self._handler(task)
         return await anyio.to_thread.run_sync(self._handler, task, abandon_on_cancel=True, limiter=self._threads)
 
-    async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> None:
-        """Nothing to end: a function dies with the process that it ran in."""
+    async def adopt(self, job: Job, process: ProcessIdentity | None) -> Outcome:
+        """A function dies with the process that it ran in. What is there was a command, before the settings changed."""
+        await end_orphan(process, job.token, 0)
+        return Outcome("lost", "lost", "its sidecar was restarted; it may have begun")
+
+    async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> Outcome | None:
+        """Nothing to end but a command, from before the settings changed."""
+        await end_orphan(process, order.token, 0)
+        return None
+
+    async def self_test(self) -> str:
+        """There is a function to call."""
+        handler: object = self._handler
+        return "" if callable(handler) else f"its handler {handler!r} is not a function"
 
 
 def _raised(job: Job, error: BaseException) -> Outcome:

@@ -1,0 +1,78 @@
+"""Passes on what an agent writes to its output file, while it does."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+import anyio.lowlevel
+
+from agentcom.sidecar.runners.base import Job
+
+READ_BYTES = 65_536
+BEHIND_MAX_BYTES = 16 * 1_048_576
+"""Who prints faster than this can pass on is not read in full, so that the end of its output never lies far ahead."""
+
+
+class Tail:
+    """The output of one attempt, from where an earlier start of the sidecar came to. There may be none.
+
+    That there is output is a sign of life, whoever passed it on.
+    """
+
+    def __init__(self, path: Path, job: Job) -> None:
+        self._path = path
+        self._job = job
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Tail:
+        try:
+            # What the agent may have put in the place of its output shall not be waited for.
+            self._file = os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+            if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                raise OSError(f"{self._path} is not a file")
+            self._file.seek(min(self._job.offset, self._size()))
+        except OSError:
+            self._close()
+        if self._file is not None and self._file.tell():
+            self._job.alive()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    async def follow(self, wait_s: float) -> None:
+        """Pass on a piece of what is there; where nothing is, wait for a while."""
+        if not await self._pass_on():
+            await anyio.sleep(wait_s)
+
+    async def finish(self) -> None:
+        """Pass on what is there by now: what the agent left behind may go on printing for ever."""
+        end = self._size()
+        while self._file is not None and self._file.tell() < end and await self._pass_on():
+            pass
+
+    async def _pass_on(self) -> bool:
+        if self._file is None:
+            return False
+        end = self._size()
+        if end - self._file.tell() > BEHIND_MAX_BYTES:
+            self._file.seek(end - BEHIND_MAX_BYTES)
+        printed = self._file.read(READ_BYTES)
+        if printed:
+            self._job.alive()
+            self._job.printed(printed)
+            self._job.followed(self._file.tell())
+            await anyio.lowlevel.checkpoint()
+        return bool(printed)
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size if self._file is not None else 0
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

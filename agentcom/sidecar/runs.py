@@ -1,0 +1,166 @@
+"""The attempts that are under way here: each is a task of its own, in which the runner works on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec.structs import replace
+
+from agentcom.ids import is_id
+from agentcom.model.codec import read_spec
+from agentcom.model.messages import Assign
+from agentcom.model.task import Outcome
+from agentcom.processes import ProcessIdentity
+from agentcom.sidecar.journal import Journal, RunNote
+from agentcom.sidecar.output import OutputBuffer
+from agentcom.sidecar.runners.base import Job, Runner, not_woken, unfit
+
+log = logging.getLogger("agentcom.sidecar")
+
+SUSPICIOUS = frozenset({"unfit", "wake_failed"})
+"""Reasons that suggest that the next attempt will meet the same."""
+
+
+class Runs:
+    """Starts, adopts and ends attempts.
+
+    Args:
+        runner: wakes the agent.
+        journal: is told of a run before it begins.
+        output: takes what agents print.
+        clock: Unix time in ms.
+        on_alive: called with an order's entry at the agent's first sign of life.
+        on_ended: called with an order's entry and the outcome, when nothing of the attempt runs any more.
+        on_suspicion: called when an attempt ended in a way that suggests that this machine cannot work.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        journal: Journal,
+        output: OutputBuffer,
+        clock: Callable[[], int],
+        on_alive: Callable[[str], None],
+        on_ended: Callable[[str, Outcome], None],
+        on_suspicion: Callable[[], None],
+    ) -> None:
+        self._runner = runner
+        self._journal = journal
+        self._output = output
+        self._clock = clock
+        self._on_alive = on_alive
+        self._on_ended = on_ended
+        self._on_suspicion = on_suspicion
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._notes: dict[str, RunNote] = {}
+        self._offsets: dict[str, int] = {}
+
+    def __contains__(self, entry: str) -> bool:
+        return entry in self._scopes
+
+    def start(self, group: TaskGroup, entry: str, order: Assign) -> None:
+        """Wake the agent for this order."""
+        self._begin(group, entry, partial(self._attempt, RunNote(entry, order, self._clock())))
+
+    def adopt(self, group: TaskGroup, note: RunNote) -> None:
+        """Go on with what an earlier start of this sidecar began."""
+        self._begin(group, note.entry, partial(self._go_on, note))
+
+    def end(self, entry: str) -> None:
+        """End what runs for this order, with all of its processes."""
+        self._scopes[entry].cancel()
+
+    def offsets(self) -> dict[str, int]:
+        """How much was passed on of the output of what runs, where that is more than was noted."""
+        return dict(self._offsets)
+
+    def note_offsets(self, offsets: dict[str, int]) -> None:
+        """Remember that so much of the output is known to Redis, so that a later start goes on from there."""
+        for entry, offset in offsets.items():
+            note = self._notes.get(entry)
+            if note is not None:
+                try:
+                    self._note(replace(note, offset=offset))
+                except OSError:
+                    return  # then some of the output will be repeated
+                if self._offsets.get(entry) == offset:
+                    del self._offsets[entry]
+
+    def _begin(self, group: TaskGroup, entry: str, work: Callable[[], Awaitable[Outcome]]) -> None:
+        scope = self._scopes[entry] = anyio.CancelScope()
+        group.start_soon(self._run, entry, work, scope)
+
+    async def _run(self, entry: str, work: Callable[[], Awaitable[Outcome]], scope: anyio.CancelScope) -> None:
+        outcome = Outcome("failed", "lost", "it was ended before it had an outcome")
+        try:
+            if not scope.cancel_called:
+                with scope:
+                    outcome = await work()
+        except Exception as error:
+            log.exception("the attempt of order %s failed in a way that no runner foresees", entry)
+            outcome = not_woken(f"{type(error).__name__}: {error}")
+        del self._scopes[entry]
+        self._notes.pop(entry, None)
+        self._offsets.pop(entry, None)
+        if outcome.reason in SUSPICIOUS:
+            self._on_suspicion()
+        self._on_ended(entry, outcome)
+
+    async def _attempt(self, note: RunNote) -> Outcome:
+        try:
+            job = self._job(note)
+        except (ValueError, RecursionError) as error:
+            return not_woken(f"this sidecar cannot read the task: {error}")
+        if not self._runner.in_process:
+            try:
+                self._note(note)
+            except OSError as error:
+                return unfit(f"the sidecar's disk refuses: {error}")
+        return await self._runner.run(job)
+
+    async def _go_on(self, note: RunNote) -> Outcome:
+        self._notes[note.entry] = note
+        try:
+            job = self._job(note)
+        except (ValueError, RecursionError) as error:
+            await self._runner.end_orphan(note.order, note.process)
+            return not_woken(f"this sidecar cannot read the task: {error}")
+        return await self._runner.adopt(job, note.process)
+
+    def _job(self, note: RunNote) -> Job:
+        entry, order = note.entry, note.order
+
+        def spawned(process: ProcessIdentity) -> None:
+            try:
+                self._note(replace(self._notes[entry], process=process))
+            except OSError as error:
+                # It began, so it goes on: should this sidecar be killed, the process is found by its mark.
+                log.warning("the process of order %s cannot be noted: %s", entry, error)
+                self._on_suspicion()
+
+        def followed(offset: int) -> None:
+            self._offsets[entry] = offset
+
+        spec = read_spec(order.spec)
+        if not is_id(order.task) or spec.id != order.task or not order.token.replace(".", "").isalnum():
+            raise ValueError("its id or its token is malformed")
+        return Job(
+            entry,
+            spec,
+            order.attempt,
+            order.token,
+            alive=partial(self._on_alive, entry),
+            spawned=spawned,
+            printed=partial(self._output.add, order.task, order.attempt),
+            followed=followed,
+            offset=note.offset,
+        )
+
+    def _note(self, note: RunNote) -> None:
+        """Raises OSError where the disk refuses; what is known in memory is right all the same."""
+        self._notes[note.entry] = note
+        self._journal.started(note)
