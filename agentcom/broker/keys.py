@@ -193,7 +193,8 @@ TABLE: tuple[Kept, ...] = (
     ),
     Kept(
         "head", "hash", "commits", "one",
-        "epoch, owner, `max_inbox`, seq, id of the last commit, positions in inbox and reports, how many tasks were ever taken on, signs of trouble",
+        "epoch, owner, `max_inbox`, seq, id of the last commit, positions in inbox and reports, "
+        "how many tasks were ever taken on, signs of trouble",
         "one",
     ),
     Kept("leader", "string", "scheduler", "passes", "who leads", "TTL `lease_s`"),

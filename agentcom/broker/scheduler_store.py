@@ -26,8 +26,8 @@ BEAT_CHUNK = 1_000
 
 
 class Head(Struct):
-    """Where the pool stands: number of the last commit, how far inbox and reports were taken into account, signs, and how
-    many tasks were ever taken on."""
+    """Where the pool stands: number of the last commit, how far inbox and reports were taken into account, its signs,
+    and how many tasks were ever taken on."""
 
     seq: int = 0
     inbox_at: str = "0-0"

@@ -48,8 +48,11 @@ ASKED_OF_A_PERSON: dict[str, str] = {
 STATED_BY_AGENTS: frozenset[str] = frozenset({"rate_limited", "invalid_task", *ASKED_OF_A_PERSON})
 """Reasons that an agent itself may give for a failure."""
 
-BREAKS_AT_ONCE: frozenset[str] = frozenset({"accept_timeout", "wake_failed", "misconfigured", "auth_failed"})
-"""The agent showed no life at all, or cannot work as it is set up: the next task would meet the same."""
+SILENT: frozenset[str] = frozenset({"accept_timeout", "wake_failed"})
+"""The agent showed no life at all. The task may be to blame, so a self-test decides: until then it gets no work."""
+
+BREAKS_AT_ONCE: frozenset[str] = frozenset({"misconfigured", "auth_failed"})
+"""The agent says that it cannot work as it is set up: the next task would meet the same."""
 
 INNOCENT: frozenset[str] = frozenset({"handed_back", "requeued", "retry_later"})
 """Reasons that say nothing about the agent."""

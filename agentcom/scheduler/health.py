@@ -1,16 +1,17 @@
 """Whether an agent should be given work: the causes, and the one word that follows from them.
 
 A cause is an observed event (an attempt failed, a self-test found something, a provider refused) or a person's wish.
-The breaker: after `policy.breaker_failures` attempts in a row that it failed, or one at which it showed no life at all,
-an agent is degraded for `policy.breaker_s`; all that it loses by going silent once is one failure. Then it needs a
-healthy self-test made since, and proves itself with one task at a time until one completes.
+The breaker: after `policy.breaker_failures` attempts in a row that it failed, an agent is degraded for
+`policy.breaker_s`; all that it loses by going silent once is one failure. Then it needs a healthy self-test made since,
+and proves itself with one task at a time until one completes. At the first attempt at which it shows no life at all it
+is degraded, too, but only until that self-test: a task that no agent can be woken for must not stop all of them.
 """
 
 from __future__ import annotations
 
 from agentcom.model.agent import Activity, AgentRecord, Health
 from agentcom.model.messages import Line, SelfTest
-from agentcom.model.reasons import BREAKS_AT_ONCE, is_strike
+from agentcom.model.reasons import BREAKS_AT_ONCE, SILENT, is_strike
 from agentcom.model.task import Outcome
 from agentcom.scheduler.state import State
 
@@ -44,8 +45,8 @@ def derived(agent: AgentRecord, now: int) -> tuple[Health, str]:
 
 
 def completed(state: State, agent: AgentRecord, now: int) -> None:
-    """It brought an attempt to its end: whatever it was suspected of, it works."""
-    if agent.strikes or agent.probation:
+    """It brought an attempt to its end: it works. While it is degraded, what it still had says nothing of that."""
+    if (agent.strikes or agent.probation) and not agent.degraded_until:
         agent.strikes, agent.probation = 0, False
         settle(state, agent, now, "completed")
 
@@ -57,14 +58,18 @@ def failed(state: State, agent: AgentRecord, outcome: Outcome, now: int) -> None
         return
     agent.lost = agent.lost or lost
     agent.strikes += 1
+    count = f"{agent.strikes} attempts in a row failed" if agent.strikes > 1 else "an attempt failed"
+    why = f"{count}, the last: {outcome.reason}"
     if agent.probation or outcome.reason in BREAKS_AT_ONCE or agent.strikes >= state.policy.breaker_failures:
-        count = f"{agent.strikes} attempts in a row failed" if agent.strikes > 1 else "an attempt failed"
-        degrade(state, agent, f"{count}, the last: {outcome.reason}", now)
+        agent.strikes = max(agent.strikes, state.policy.breaker_failures)
+        _degrade(state, agent, why, now, state.policy.breaker_s)
+    elif outcome.reason in SILENT:
+        _degrade(state, agent, why, now, 0.0)
 
 
-def degrade(state: State, agent: AgentRecord, why: str, now: int) -> None:
-    """Open the breaker: no work for a while."""
-    agent.degraded_until = now + int(state.policy.breaker_s * 1000)
+def _degrade(state: State, agent: AgentRecord, why: str, now: int, breaker_s: float) -> None:
+    """No work for so long, and then not before a healthy self-test."""
+    agent.degraded_until = max(agent.degraded_until, now + int(breaker_s * 1000))
     agent.degraded_tests = agent.tests
     agent.degraded_why = why[:WHY_MAX]
     agent.probation = False
@@ -96,7 +101,7 @@ def tested(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
     agent.tests = test.count
     agent.unfit = "; ".join(test.problems)[:WHY_MAX]
     if agent.degraded_until and now >= agent.degraded_until:
-        _half_open(agent)
+        _return_to_service(state, agent)
     settle(state, agent, now, "self_test")
 
 
@@ -106,7 +111,7 @@ def due(state: State, name: str, now: int) -> None:
     if agent is None:
         return
     if agent.degraded_until and now >= agent.degraded_until:
-        _half_open(agent)
+        _return_to_service(state, agent)
     if agent.limited_until <= now:
         agent.limited_until = 0
     settle(state, agent, now, "timer")
@@ -141,11 +146,14 @@ def act(state: State, agent: AgentRecord, activity: Activity, now: int) -> None:
         state.save_agent(agent)
 
 
-def _half_open(agent: AgentRecord) -> None:
-    """After the breaker's time: back with one task at a time, if a self-test since then found nothing."""
-    if _is_proven(agent):
-        agent.degraded_until = 0
-        agent.degraded_why = ""
+def _return_to_service(state: State, agent: AgentRecord) -> None:
+    """After the breaker's time, if a self-test since then found nothing: half-open, with one task at a time. Who was
+    only suspected is back as it was, and its strikes stay."""
+    if not _is_proven(agent):
+        return
+    agent.degraded_until = 0
+    agent.degraded_why = ""
+    if agent.strikes >= state.policy.breaker_failures:
         agent.strikes = 0
         agent.probation = True
 

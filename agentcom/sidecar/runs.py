@@ -56,6 +56,8 @@ class Runs:
         self._on_ended = on_ended
         self._on_suspicion = on_suspicion
         self._scopes: dict[str, anyio.CancelScope] = {}
+        self._silent: set[str] = set()
+        """Orders whose agents have shown no sign of life yet."""
         self._notes: dict[str, RunNote] = {}
         self._offsets: dict[str, int] = {}
 
@@ -96,6 +98,7 @@ class Runs:
 
     async def _run(self, entry: str, work: Callable[[], Awaitable[Outcome]], scope: anyio.CancelScope) -> None:
         outcome = Outcome("failed", "lost", "it was ended before it had an outcome")
+        self._silent.add(entry)
         try:
             if not scope.cancel_called:
                 with scope:
@@ -106,8 +109,9 @@ class Runs:
         del self._scopes[entry]
         self._notes.pop(entry, None)
         self._offsets.pop(entry, None)
-        if outcome.reason in SUSPICIOUS:
+        if outcome.reason in SUSPICIOUS or entry in self._silent:
             self._on_suspicion()
+        self._silent.discard(entry)
         self._on_ended(entry, outcome)
 
     async def _attempt(self, note: RunNote) -> Outcome:
@@ -145,6 +149,10 @@ class Runs:
         def followed(offset: int) -> None:
             self._offsets[entry] = offset
 
+        def alive() -> None:
+            self._silent.discard(entry)
+            self._on_alive(entry)
+
         spec = read_spec(order.spec)
         if not is_id(order.task) or spec.id != order.task or not order.token.replace(".", "").isalnum():
             raise ValueError("its id or its token is malformed")
@@ -153,7 +161,7 @@ class Runs:
             spec,
             order.attempt,
             order.token,
-            alive=partial(self._on_alive, entry),
+            alive=alive,
             spawned=spawned,
             printed=partial(self._output.add, order.task, order.attempt),
             followed=followed,

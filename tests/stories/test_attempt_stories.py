@@ -18,6 +18,7 @@ def trail(pool, task):
     return [line.after for line in pool.journal if line.what == "task" and line.task == task]
 
 
+@pytest.mark.pitfall_2
 def test_the_happy_path(pool):
     pool.agent("oak")
     task = pool.submit("make it so", timeout_s=90)
@@ -34,6 +35,7 @@ def test_the_happy_path(pool):
     assert pool.agent_record("oak").completed == 1
 
 
+@pytest.mark.pitfall_2
 def test_work_that_ends_before_its_acceptance_is_due_needs_no_acceptance(pool):
     pool.agent("oak")
     task = pool.submit()
@@ -51,6 +53,7 @@ def test_the_pools_time_limit_holds_where_a_task_names_none(pool):
 # --------------------------------------------------------------------- tokens
 
 
+@pytest.mark.pitfall_1
 def test_every_attempt_has_a_token_of_its_own(pool):
     pool.agent("oak")
     task = pool.submit()
@@ -282,6 +285,7 @@ def test_retries_wait_longer_and_longer_and_end_in_a_dead_letter(pool):
 @pytest.mark.parametrize(
     "reason", ["exit_code", "handler_raised", "wake_failed", "lost", "timeout", "", "never heard of"]
 )
+@pytest.mark.pitfall_10
 def test_the_cap_holds_whatever_fails(pool, reason):
     pool.agent("oak")
     task = pool.submit(max_attempts=3)
@@ -360,6 +364,7 @@ def test_a_task_that_is_sent_back_may_go_to_whom_it_avoided_before(pool):
     assert pool.state(task) == "assigned"
 
 
+@pytest.mark.pitfall_6
 def test_a_record_remembers_a_bounded_number_of_attempts_and_still_counts_them_all(pool):
     pool.agent("oak")
     task = pool.submit(max_attempts=1)

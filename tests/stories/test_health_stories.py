@@ -315,6 +315,7 @@ def test_a_person_can_forgive(pool):
 
 
 @pytest.mark.parametrize("wish", [Cordon, Drain, Resume, Reset])
+@pytest.mark.pitfall_10
 def test_asking_twice_changes_nothing(pool, wish):
     pool.agent("oak")
     fail(pool, pool.submit(), times=3)
@@ -338,3 +339,23 @@ def test_a_persons_wish_outlives_the_sidecar_and_the_leader(pool):
     pool.advance(1_000)
     assert health(pool, "oak") == "cordoned"
     assert pool.state(pool.submit()) == "queued"
+
+
+@pytest.mark.pitfall_7
+@pytest.mark.pitfall_10
+def test_a_task_that_nobody_can_be_woken_for_does_not_stop_the_agents():
+    """Who showed no life is suspected until its next healthy self-test; only the third time in a row it is broken."""
+    pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), max_attempts=50, self_test_s=20))
+    pool.agent("oak", slots=2)
+    task = pool.submit()
+    for strikes in (1, 2):
+        fail(pool, task, "accept_timeout")
+        assert health(pool, "oak") == "degraded"
+        pool.advance(40)
+        assert (health(pool, "oak"), pool.agent_record("oak").strikes) == ("available", strikes)
+        assert not pool.agent_record("oak").probation
+    fail(pool, task, "accept_timeout")
+    pool.advance(200)
+    assert health(pool, "oak") == "degraded", "now it is the breaker's time"
+    pool.advance(150)
+    assert pool.agent_record("oak").probation

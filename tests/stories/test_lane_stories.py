@@ -39,6 +39,7 @@ def test_an_agent_never_gets_more_than_its_slots_and_gets_the_next_as_soon_as_on
     assert given(pool, "oak") == [tasks[0], tasks[2]]
 
 
+@pytest.mark.pitfall_2
 def test_all_free_slots_are_filled_in_one_commit(pool):
     for _ in range(50):
         pool.submit()
@@ -104,6 +105,7 @@ def test_a_canceled_task_in_the_middle_of_a_lane_is_passed_over(pool):
     assert pool.assigned() == [tasks[1], tasks[3]]
 
 
+@pytest.mark.pitfall_6
 def test_a_lane_does_not_grow_with_the_tasks_that_left_it():
     pool = FakePool(judging=False)
     pool.submit("nobody is there to do it")
@@ -155,6 +157,7 @@ def test_the_looks_of_one_kind_of_agent_do_not_make_work_of_another_kind_starve(
     assert last_ours in pool.assigned()
 
 
+@pytest.mark.pitfall_6
 def test_many_different_demands_are_forgotten_once_nobody_waits_with_them(monkeypatch):
     monkeypatch.setattr("agentcom.scheduler.matching.MAX_LANES", 10)
     pool = FakePool(judging=False)

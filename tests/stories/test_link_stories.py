@@ -87,6 +87,8 @@ def test_a_new_leader_gives_every_agent_a_whole_term_of_silence(steady):
 # ------------------------------------------------------------ hello and goodbye
 
 
+@pytest.mark.pitfall_1
+@pytest.mark.pitfall_3
 def test_a_newer_start_takes_the_name_over_and_an_older_one_is_refused(pool):
     old = pool.agent("oak", python=1)
     new = pool.agent("oak", python=2)

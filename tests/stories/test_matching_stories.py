@@ -68,6 +68,7 @@ def test_an_agent_takes_only_what_it_accepts(pool):
     assert pool.state(pool.submit(requires="python >= 2")) == "assigned"
 
 
+@pytest.mark.pitfall_9
 def test_an_agent_may_accept_only_what_is_pinned_to_it_or_small(pool):
     pool.agent("oak", slots=9, accepts="pinned or context_tokens < 1000 and context_tokens > 0")
     assert pool.state(pool.submit()) == "queued"
@@ -76,6 +77,7 @@ def test_an_agent_may_accept_only_what_is_pinned_to_it_or_small(pool):
 
 
 @pytest.mark.parametrize(("tokens", "state"), [(800, "assigned"), (801, "queued")])
+@pytest.mark.pitfall_9
 def test_a_context_may_fill_eighty_percent_of_the_window(pool, tokens, state):
     pool.agent("oak", context=1_000)
     assert pool.state(pool.submit(context_tokens=tokens)) == state

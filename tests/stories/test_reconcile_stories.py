@@ -111,6 +111,7 @@ def test_of_two_generations_of_a_task_the_older_is_stopped(pool):
     assert [stop.token for stop in pool.stops("oak")] == [token]
 
 
+@pytest.mark.pitfall_4
 def test_outcomes_on_their_way_are_waited_for(pool):
     from agentcom.model.messages import Beat
     from agentcom.scheduler.events import Beaten
@@ -167,6 +168,7 @@ def test_a_person_can_take_a_task_from_its_agent(pool):
     assert pool.state(task) == "completed"
 
 
+@pytest.mark.pitfall_1
 def test_asked_for_twice_a_task_is_taken_from_one_attempt_only(pool):
     pool.agent("ash")
     task = pool.submit()
