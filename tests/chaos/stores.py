@@ -21,6 +21,8 @@ TIMEOUT_S = 2.0
 POWER_LOSS_S = 1.0
 """What a power cut takes with it at most when the file is flushed every second."""
 
+DELAYED_WRITE_MS = 2_000
+
 SAMPLE_S = 0.05
 
 
@@ -89,7 +91,8 @@ class OneServer:
         flushed = [(when, size) for when, path, size in self._sizes if path == file and when <= lost_from]
         if file is not None and flushed:
             os.truncate(file, flushed[-1][1])
-            self.losses.append(Span(flushed[-1][0], at))
+            # Redis puts off writing its file for up to two seconds while the last flush of it is still going on.
+            self.losses.append(Span(flushed[-1][0] - DELAYED_WRITE_MS, at))
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP or SIGCONT, if it runs."""

@@ -34,12 +34,12 @@ def play(pool, restart):
     pool.obey(pool.where(tasks[2]))
     pool.retry(tasks[2])
     restart()
-    for _ in range(12):
+    for _ in range(30):
         for task in (*tasks, heir):
             if pool.state(task) in ("assigned", "working"):
                 pool.finish(task)
                 restart()
-        pool.advance(100)
+        pool.advance(40)
         for name in ("ash", "elm"):
             pool.obey(name)
             restart()
