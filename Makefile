@@ -10,11 +10,16 @@ COVERAGE_FLOOR := 96
 DEMO_READY := $(VENV)/.installed-demo
 DEV_READY := $(VENV)/.installed-dev
 
+# What `make simulate` and `make chaos` try.
+SEEDS ?= 1..200
+MINUTES ?= 30
+SEED ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint quick bench docs wheel clean
+.PHONY: help demo test lint quick pitfalls simulate simulate-long chaos bench docs wheel clean
 
 help:
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "AgentCom needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -47,6 +52,18 @@ test: lint ## lint, then the whole test suite with coverage, that of its subproc
 
 quick: $(DEV_READY) ## the tests that start no process, in seconds
 	$(BIN)/python -m pytest -q -m 'not process'
+
+pitfalls: $(DEV_READY) ## the ten mistakes, what prevents each, and whether that holds
+	$(BIN)/python -m tests.pitfalls
+
+simulate: $(DEV_READY) ## whole pools in simulated worlds; SEEDS=1..200
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+simulate-long: $(DEV_READY) ## the same until a million tasks have lived, on all cores
+	$(BIN)/python -m tests.simulation --lifecycles 1000000
+
+chaos: $(DEV_READY) ## real processes killed, frozen and cut off; MINUTES=30 SEED=1
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
 
 bench: $(DEV_READY) ## the benchmarks
 	$(BIN)/python -m benchmarks

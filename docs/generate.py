@@ -6,12 +6,26 @@ import re
 from pathlib import Path
 
 from agentcom.broker.keys import TABLE
+from agentcom.diagnosis import DOCUMENTED
 from agentcom.model.lifecycle import diagram
 
 ARCHITECTURE = Path(__file__).parent / "architecture.md"
+OPERATIONS = Path(__file__).parent / "operations.md"
 BLOCK = re.compile(r"(<!-- lifecycle: .*? -->\n```mermaid\n).*?(```\n<!-- end of lifecycle -->)", re.DOTALL)
 
 KEYS = re.compile(r"(<!-- keys: .*? -->\n\n).*?(\n<!-- end of keys -->)", re.DOTALL)
+
+
+FINDINGS = re.compile(r"(<!-- findings: .*? -->\n).*?(<!-- end of findings -->)", re.DOTALL)
+
+
+def with_findings(text: str) -> str:
+    """The page with the table of what `agentcom check` may find."""
+    rows = [f"| `{rule.id}` | {rule.severity} | {rule.meaning} |" for rule in DOCUMENTED]
+    table = "\n".join(["", "| finding | severity | meaning |", "|---|---|---|", *rows, "", ""])
+    found, count = FINDINGS.subn(lambda block: f"{block[1]}{table}{block[2]}", text)
+    assert count == 1, "operations.md has lost the marks around its table of findings"
+    return found
 
 
 def with_diagram(text: str) -> str:
@@ -34,3 +48,4 @@ def with_keys(text: str) -> str:
 if __name__ == "__main__":
     page = ARCHITECTURE.read_text(encoding="utf-8")
     ARCHITECTURE.write_text(with_keys(with_diagram(page)), encoding="utf-8")
+    OPERATIONS.write_text(with_findings(OPERATIONS.read_text(encoding="utf-8")), encoding="utf-8")
