@@ -307,8 +307,10 @@ class SidecarService:
             self.stop()
 
     async def _reconnect(self) -> None:
-        """After Redis was away: leases are old, and an order may be pending of whose delivery the reply was lost."""
+        """After Redis was away: leases are old, an order may be pending of whose delivery the reply was lost, and a
+        fail-over may have given back to an earlier start what this one had taken over."""
         await self._store.open()
+        await self._store.take_over()
         await self._beats.renew()
         await self._look_for_unknown()
         # Redis may have lost what was said last. A hello while stopping would bring work that is only handed back.
