@@ -205,6 +205,9 @@ class Machine:
             return []
         del self._entry_of[held.order.token]
         if held.ending == "lease_lost":
+            # A fail-over that lost its delivery delivers it once more: it ran, and must not begin again.
+            lost = Outcome("lost", "lost", "its order was not this sidecar's any more, and it was ended")
+            self.remember(self._finished(held.order, lost))
             return [*self._answer(held), Forget(entry)]
         final = _final_outcome(held, outcome)
         return [Send([self._finished(held.order, final)], [entry])]

@@ -415,3 +415,14 @@ def test_what_is_adopted_can_be_more_than_the_slots_and_then_no_more_is_taken():
 def test_a_late_result_is_reported_and_settles_nothing():
     effects = machine().late(order(incarnation="sc-1"), DONE)
     assert (told(effects), settled(effects)) == ([("finished", "task-a", "completed")], [])
+
+
+def test_what_ran_and_was_ended_for_its_lost_lease_does_not_begin_again_when_it_is_delivered_once_more() -> None:
+    one = machine()
+    one.ordered("1-0", order(), 0)
+    one.leases_lost(["1-0"])
+    one.ended("1-0", Outcome("failed", "exit_code"))
+    effects = one.ordered("1-0", order(), 1_000)
+    assert not any(isinstance(effect, Start) for effect in effects)
+    assert told(effects) == [("finished", "task-a", "lost")]
+    assert settled(effects) == ["1-0"]
