@@ -17,6 +17,7 @@ from agentcom.scheduler.explain import hindrance, obstacles, summed
 from agentcom.scheduler.work import Demand, Demands, agents_to_avoid
 
 FAILED_IT = "failed it before, and another could take it"
+TAKEN_FROM_IT = "a person took it from there, and another could take it"
 
 
 class Judged(Struct, frozen=True):
@@ -26,11 +27,13 @@ class Judged(Struct, frozen=True):
         name: of the agent.
         never: why it could never take the task as things are.
         now: why it does not take it now; empty if it could at once.
+        cause: what keeps it out of service, if that is why; for people.
     """
 
     name: str
     never: tuple[str, ...]
     now: str
+    cause: str = ""
 
 
 def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecord]) -> list[Judged]:
@@ -46,10 +49,27 @@ def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecor
         Judged(
             agent.name,
             obstacles(demand, agent),
-            hindrance(demand, agent) or (FAILED_IT if agent.name in avoided and others else ""),
+            hindrance(demand, agent) or (_avoided(record, agent.name) if agent.name in avoided and others else ""),
+            _cause(agent) if _fit(demand, agent) else "",
         )
         for agent in agents
     ]
+
+
+def _avoided(record: ReadRecord | None, name: str) -> str:
+    """Why an agent that could take it is passed over."""
+    attempts = [attempt for attempt in record.attempts if attempt.agent == name] if record is not None else []
+    last = attempts[-1].outcome if attempts else None
+    return TAKEN_FROM_IT if last is not None and last.reason == "requeued" else FAILED_IT
+
+
+def _cause(agent: AgentRecord) -> str:
+    """What keeps an agent that is heard from out of service, or from using all of its slots."""
+    if agent.link != "online":
+        return ""
+    if agent.health != "available":
+        return agent.health_why
+    return "it proves itself with one task at a time" if agent.probation and agent.running else ""
 
 
 def _fit(demand: Demand, agent: AgentRecord) -> bool:
@@ -76,7 +96,7 @@ def lines(judged: Sequence[Judged], record: ReadRecord | None, now: Now, width: 
         [
             said(agent.name, "bold"),
             said("no" if agent.never else "later" if agent.now else "now", "dim" if agent.never else ""),
-            said(", ".join(agent.never) or agent.now),
+            said(", ".join(agent.never) or ": ".join(part for part in (agent.now, agent.cause) if part)),
         ]
         for agent in sorted(judged, key=lambda agent: (bool(agent.never), bool(agent.now), agent.name))
     ]
@@ -103,6 +123,7 @@ def document(judged: Sequence[Judged], record: ReadRecord | None) -> dict[str, A
                 "now": not agent.now,
                 "ever": not agent.never,
                 "why": list(agent.never) or [agent.now] * bool(agent.now),
+                "cause": agent.cause,
             }
             for agent in judged
         ],

@@ -9,17 +9,15 @@ import anyio
 import typer
 
 from agentcom.capability import InvalidRequirement
-from agentcom.cli import explaining, submission
+from agentcom.cli import asking, explaining, submission
 from agentcom.cli.context import EXIT_FAILED, EXIT_NOBODY, EXIT_OK, context_of, end, run
 from agentcom.cli.lookup import NoSuchTask, all_ids, records_of, resolve
-from agentcom.cli.screen import now, show, show_json, tell, warn, width
+from agentcom.cli.screen import now, show, show_json, warn, width
 from agentcom.cli.tail import Printer, tail
 from agentcom.cli.waiting import all_completed, wait_and_tell
 from agentcom.client import Client
 from agentcom.errors import UsageError
-from agentcom.ids import shorten
 from agentcom.model.lifecycle import ENDED, WAITING, TaskState
-from agentcom.model.messages import Cancel, Retry
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.monitor import task_view
 from agentcom.wording import one_line
@@ -39,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command("wait", rich_help_panel="Work", epilog="Exit codes: 0 all completed · 1 not all, or not in time.")(wait)
     app.command("cancel", rich_help_panel="Work")(cancel)
     app.command("retry", rich_help_panel="Work")(retry)
+    app.command("requeue", rich_help_panel="Work")(requeue)
     app.command("tasks", rich_help_panel="Look")(tasks)
     app.command("show", rich_help_panel="Look")(show_task)
     app.command("logs", rich_help_panel="Look")(logs)
@@ -131,7 +130,7 @@ def show_task(ctx: typer.Context, task: TaskId, json: Json = False) -> None:
             others = await client.store.records(record.spec.after)
             waits = (
                 [explaining.summary(explaining.judge(record.spec, record, await client.agents()))]
-                if record.state in WAITING
+                if record.state in WAITING and record.state != "input_required"
                 else []
             )
             return record, others, waits
@@ -203,39 +202,54 @@ def cancel(
 
     async def whole() -> int:
         async with context.client() as client:
-            tasks = await resolve(client, ids)
-            return await ask(client, [Cancel(task=task, why=why) for task in tasks], "canceled")
+            return await asking.cancel(client, await resolve(client, ids), why)
 
     end(run(whole))
 
 
 def retry(ctx: typer.Context, ids: TaskIds) -> None:
-    """Send failed or canceled tasks back, with all their attempts before them again.
+    """Send failed or canceled tasks back, and tasks on that wait for a person; with all their attempts before them.
 
-    Example: agentcom retry tk-9f21c4
+    A task that is `input_required` says in `agentcom show` what it waits for. Do that, then call this.
+
+    \b
+    Examples:
+      agentcom retry tk-9f21c4
+      agentcom tasks --state input_required --json | jq -r '.tasks[].id' | xargs agentcom retry
     """
     context = context_of(ctx)
 
     async def whole() -> int:
         async with context.client() as client:
-            return await ask(client, [Retry(task=task) for task in await resolve(client, ids)], "sent back")
+            return await asking.send_back(client, await resolve(client, ids))
 
     end(run(whole))
 
 
-async def ask(client: Client, requests: Sequence[Cancel | Retry], done: str) -> int:
-    """Send requests and say what came of each; the exit code."""
-    names = shorten({request.task for request in requests})
-    answers = await client.ask_each(requests)
-    for request, (taken, refusal) in zip(requests, answers, strict=True):
-        name = names[request.task]
-        if refusal:
-            warn(f"agentcom: {name}: {refusal}")
-        else:
-            tell(f"{name} {done}" if taken else f"{name}: the request waits in the inbox")
-    if not all(taken for taken, _ in answers):
-        warn("agentcom: no scheduler answered in time: what waits in the inbox is done as soon as one runs")
-    return EXIT_FAILED if any(refusal for _, refusal in answers) else EXIT_OK
+def requeue(
+    ctx: typer.Context,
+    ids: TaskIds,
+    why: Annotated[str, typer.Option(help="For the journal, and for whoever looks at the task later.")] = "",
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only if this attempt is still the latest.")
+    ] = None,
+) -> None:
+    """Take tasks from the agents that have them, or end their delay: they go elsewhere at once, and nothing counts.
+
+    Another agent takes it, unless there is no other. Called again within a minute, it leaves the task where it went.
+
+    \b
+    Examples:
+      agentcom requeue tk-9f21c4 --why "oak hangs"
+      agentcom requeue 9f21 --attempt 2
+    """
+    context = context_of(ctx)
+
+    async def whole() -> int:
+        async with context.client() as client:
+            return await asking.requeue(client, await records_of(client, ids), attempt, why, now())
+
+    end(run(whole))
 
 
 # ---------------------------------------------------------- logs and explain

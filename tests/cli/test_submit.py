@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from agentcom.ids import IdMaker
 from tests.cli.harness import Terminal
 
@@ -80,12 +82,14 @@ def test_every_option_reaches_the_spec(agentcom: Terminal, tmp_path: Path) -> No
     assert agentcom("cancel", task["id"]).code == 0
 
 
+@pytest.mark.pitfall_9
 def test_context_tokens_that_are_given_are_not_estimated(agentcom: Terminal, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("x" * 4_000)
     task = agentcom("submit", "x", "--context", "notes.md", "--context-tokens", "7", "--json").ids()[0]
     assert agentcom("show", task, "--json").document["task"]["spec"]["context_tokens"] == 7
 
 
+@pytest.mark.pitfall_1
 def test_a_key_makes_one_task_however_often_it_is_submitted(agentcom: Terminal) -> None:
     first = agentcom("submit", "x", "--key", "once", "--json").document["tasks"][0]
     again = agentcom("submit", "x", "--key", "once", "--json").document["tasks"][0]

@@ -9,6 +9,7 @@ from agentcom.supervisor.programs import programs_of
 from agentcom.supervisor.restarts import GiveUp, Restart, decide, how_ended
 
 
+@pytest.mark.pitfall_3
 def test_a_program_that_fails_again_and_again_is_restarted_ever_more_slowly() -> None:
     delays, failures = [], 0
     for _ in range(9):
@@ -29,6 +30,7 @@ def test_a_program_that_ran_for_a_minute_starts_from_the_first_delay(ran_s: floa
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, 2, -9, -15])
+@pytest.mark.pitfall_3
 def test_whatever_ends_unasked_is_restarted_even_if_it_claims_success(exit_code: int) -> None:
     assert decide(exit_code, 0.0, 1.0, 0) == Restart(0.5, 1)
 

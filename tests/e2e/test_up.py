@@ -237,6 +237,7 @@ def test_a_second_ctrl_c_stops_at_once_and_no_task_is_lost(machine: Machine) -> 
 
 
 @pytest.mark.parametrize("program", ["scheduler", "sidecar oak"])
+@pytest.mark.pitfall_3
 def test_a_killed_program_is_started_again_and_work_goes_on(machine: Machine, program: str) -> None:
     up = machine.ready()
     task = submitted("sleep 1")
