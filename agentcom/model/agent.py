@@ -63,6 +63,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         tests: how many self-tests this incarnation had made when its last beat was read.
         strikes: attempts in a row that it failed.
         lost: it has lost attempts since it was last heard from anew, which was one strike.
+        broken: its breaker is open, so that it comes back with one task at a time; else it is only suspected.
         degraded_until: no work before, after too many strikes; it then needs a healthy self-test made since.
         degraded_tests: how many self-tests it had made when it was degraded.
         degraded_why: what it was degraded for.
@@ -96,6 +97,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     tests: int = 0
     strikes: int = 0
     lost: bool = False
+    broken: bool = False
     degraded_until: int = 0
     degraded_tests: int = 0
     degraded_why: str = ""

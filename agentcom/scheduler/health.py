@@ -61,7 +61,7 @@ def failed(state: State, agent: AgentRecord, outcome: Outcome, now: int) -> None
     count = f"{agent.strikes} attempts in a row failed" if agent.strikes > 1 else "an attempt failed"
     why = f"{count}, the last: {outcome.reason}"
     if agent.probation or outcome.reason in BREAKS_AT_ONCE or agent.strikes >= state.policy.breaker_failures:
-        agent.strikes = max(agent.strikes, state.policy.breaker_failures)
+        agent.broken = True
         _degrade(state, agent, why, now, state.policy.breaker_s)
     elif outcome.reason in SILENT:
         _degrade(state, agent, why, now, 0.0)
@@ -101,7 +101,7 @@ def tested(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
     agent.tests = test.count
     agent.unfit = "; ".join(test.problems)[:WHY_MAX]
     if agent.degraded_until and now >= agent.degraded_until:
-        _return_to_service(state, agent)
+        _return_to_service(agent)
     settle(state, agent, now, "self_test")
 
 
@@ -111,14 +111,20 @@ def due(state: State, name: str, now: int) -> None:
     if agent is None:
         return
     if agent.degraded_until and now >= agent.degraded_until:
-        _return_to_service(state, agent)
+        _return_to_service(agent)
     if agent.limited_until <= now:
         agent.limited_until = 0
     settle(state, agent, now, "timer")
 
 
 def set_timers(state: State, agent: AgentRecord, now: int) -> None:
-    """What an earlier leader was waiting for. An agent whose time is over waits for a self-test, and for no timer."""
+    """What an earlier leader was waiting for, whose clock may have been ahead of this one's: then it is due by as much
+    earlier. An agent whose time is over waits for a self-test, and for no timer."""
+    ahead = agent.health_at - now
+    if ahead > 0:
+        agent.health_at = now
+        agent.limited_until = max(0, agent.limited_until - ahead)
+    agent.degraded_until = min(agent.degraded_until, now + int(state.policy.breaker_s * 1000))
     if agent.limited_until:
         state.set_timer(agent.limited_until, "health", agent.name)
     if agent.degraded_until and (agent.degraded_until > now or _is_proven(agent)):
@@ -134,7 +140,7 @@ def started(agent: AgentRecord) -> None:
 def forgive(state: State, agent: AgentRecord, now: int) -> None:
     """A person mended it: nothing that happened is held against it. What its self-test finds stays true."""
     agent.strikes = agent.degraded_until = agent.limited_until = 0
-    agent.probation = False
+    agent.probation = agent.broken = False
     settle(state, agent, now, "reset")
 
 
@@ -146,14 +152,15 @@ def act(state: State, agent: AgentRecord, activity: Activity, now: int) -> None:
         state.save_agent(agent)
 
 
-def _return_to_service(state: State, agent: AgentRecord) -> None:
+def _return_to_service(agent: AgentRecord) -> None:
     """After the breaker's time, if a self-test since then found nothing: half-open, with one task at a time. Who was
     only suspected is back as it was, and its strikes stay."""
     if not _is_proven(agent):
         return
     agent.degraded_until = 0
     agent.degraded_why = ""
-    if agent.strikes >= state.policy.breaker_failures:
+    if agent.broken:
+        agent.broken = False
         agent.strikes = 0
         agent.probation = True
 

@@ -16,6 +16,7 @@ def take_up(state: State, record: CarriedRecord, now: int) -> str:
         InvalidRequirement: the spec's `requires` or `prefer` does not parse.
     """
     policy = state.policy
+    _set_back(record, now)
     state.seq = max(state.seq, record.seq)
     spec = decode_spec(record.spec)
     if isinstance(spec, str):
@@ -33,3 +34,19 @@ def take_up(state: State, record: CarriedRecord, now: int) -> str:
     elif record.state in ENDED:
         state.close_if_done(work)
     return ""
+
+
+def _set_back(record: CarriedRecord, now: int) -> None:
+    """The clock of the leader that wrote this may have been ahead of this one's: what is due later is so by as much."""
+    ahead = record.changed_at - now
+    if ahead > 0:
+        record.changed_at = now
+        if record.state == "retry_wait":
+            record.ready_at -= ahead
+        elif record.state == "assigned":
+            record.attempts[-1].assigned_at = min(now, record.attempts[-1].assigned_at)
+    ahead = record.submitted_at - now
+    if ahead > 0:
+        record.submitted_at = now
+        if record.expires_at:
+            record.expires_at -= ahead

@@ -149,3 +149,43 @@ def test_a_task_that_a_newer_version_wrote_is_left_alone_and_said_so() -> None:
     assert [(line.task, "left alone" in line.detail) for line in commit.lines] == [
         ("01a205fd-79af-7310-9f0f-a52edf7aef01", True)
     ]
+
+
+HOUR_MS = 3_600_000
+
+
+def test_a_delay_set_by_a_leader_whose_clock_was_ahead_is_no_longer_than_it_should_be():
+    pool = FakePool(Policy(retry_delays_s=(30.0,), retry_jitter=0.0))
+    pool.agent("oak")
+    pool.agent("elm")
+    task = pool.submit()
+    pool.now += HOUR_MS
+    pool.finish(task, "failed", "exit_code")
+    assert pool.state(task) == "retry_wait"
+    pool.now -= HOUR_MS
+    pool.restart()
+    assert pool.core.wake_at() is not None
+    assert pool.core.wake_at() <= pool.now + 30_000
+
+
+def test_a_submission_taken_on_by_a_leader_whose_clock_was_ahead_expires_no_later():
+    pool = FakePool()
+    pool.now += HOUR_MS
+    task = pool.submit(expires_s=60)
+    pool.now -= HOUR_MS
+    pool.restart()
+    pool.advance(61)
+    assert pool.state(task) == "failed"
+
+
+def test_a_breaker_opened_by_a_leader_whose_clock_was_ahead_closes_in_its_time():
+    pool = FakePool(Policy(breaker_failures=1, breaker_s=60.0, retry_delays_s=(0.0,)))
+    pool.agent("oak")
+    task = pool.submit()
+    pool.now += HOUR_MS
+    pool.finish(task, "failed", "exit_code")
+    assert pool.agent_record("oak").health == "degraded"
+    pool.now -= HOUR_MS
+    pool.restart()
+    assert pool.agent_record("oak").degraded_until > pool.now + 60_000, "as it was written"
+    assert pool.core.agents["oak"].degraded_until <= pool.now + 60_000
