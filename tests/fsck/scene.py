@@ -17,7 +17,7 @@ from agentcom.client import Client
 from agentcom.model.agent import Card
 from agentcom.model.codec import decode_order, encode
 from agentcom.model.lifecycle import ENDED
-from agentcom.model.messages import Assign, Finished, Hello
+from agentcom.model.messages import Assign, Beat, Finished, Hello
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.settings import Policy
 from tests.scheduler.harness import Pool, eventually, make_id
@@ -43,6 +43,7 @@ class Scene:
         self.names = pool.names
         self.tasks: dict[str, str] = {}
         self.entries: dict[str, str] = {}
+        self.beats = 0
         self.incarnation = f"sc-{time.time_ns():020d}"
         self.sidecar = SidecarStore(pool.connections, pool.name, "oak", self.incarnation, pool.policy)
         self.store = FsckStore(pool.connections, pool.name)
@@ -138,7 +139,14 @@ class Scene:
             while await self.redis.zcard(self.names.open) or not await self._at_rest():
                 await self.sidecar.open()
                 await self._work_off_once()
+                await self._beat()
                 await anyio.sleep(0.02)
+
+    async def _beat(self) -> None:
+        """Between two looks at its orders it has nothing: what was taken from it does not run."""
+        self.beats += 1
+        beat = Beat(agent="oak", incarnation=self.incarnation, count=self.beats, at=self.beats, state="idle")
+        await self.sidecar.beat(beat, 30.0)
 
     async def _work_off_once(self) -> None:
         await self.sidecar.read(10, 0)
