@@ -6,7 +6,7 @@ from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode, read_spec
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import Assign, DeadLetter, Line, Stop
-from agentcom.model.reasons import blames_agent
+from agentcom.model.reasons import blames_agent, class_of
 from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
 from agentcom.scheduler import health
 from agentcom.scheduler.retry import Decision, decide
@@ -70,7 +70,6 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
         case "handed_back":
             attempt.counted = False
             record.handbacks += 1
-            _note_requeue(state, now)
             if decision.delay_ms:
                 _wait(state, work, outcome, decision, now, trigger)
             else:
@@ -92,9 +91,7 @@ def complete(state: State, work: Work, agent: AgentRecord | None, now: int, trig
     if agent is not None:
         _rate(state, agent, good=True)
         health.completed(state, agent, now)
-    if state.livelock.completed():
-        state.journal(Line(now, "pool", "livelock", SIGN, "", detail="a task completed"))
-        state.commit.signs[SIGN] = None
+    _livelock_is_over(state, "a task completed", now)
     state.move(work, "completed", now, trigger)
     release_dependants(state, work.id, now)
 
@@ -114,7 +111,7 @@ def _judge_agent(state: State, agent: AgentRecord | None, outcome: Outcome, deci
     if decision.step == "handed_back":
         if outcome.reason == "unfit":
             health.unfit(state, agent, outcome.detail, now, "refused")
-    elif decision.step == "wait":
+    elif class_of(outcome.reason) == "wait":
         health.rate_limited(state, agent, outcome, now)
     else:
         _rate(state, agent, good=False)
@@ -127,6 +124,28 @@ def _note_requeue(state: State, now: int) -> None:
         detail = f"{policy.livelock_requeues} attempts ended within {policy.livelock_s:g} s, and no task completed"
         state.journal(Line(now, "pool", "livelock", "", SIGN, detail=detail))
         state.commit.signs[SIGN] = str(now)
+        watch_livelock(state, now)
+
+
+def watch_livelock(state: State, now: int) -> None:
+    """Look again after a while: it is also over when nothing goes round any more."""
+    state.set_timer(now + int(state.policy.livelock_s * 1000), "livelock", "")
+
+
+def look_at_livelock(state: State, now: int) -> None:
+    """A timer: is it over?"""
+    if not state.livelock.said:
+        return
+    if state.livelock.is_still(now):
+        watch_livelock(state, now)
+    else:
+        _livelock_is_over(state, "nothing was requeued since", now)
+
+
+def _livelock_is_over(state: State, why: str, now: int) -> None:
+    if state.livelock.over():
+        state.journal(Line(now, "pool", "livelock", SIGN, "", detail=why))
+        state.commit.signs[SIGN] = None
 
 
 def _again(

@@ -22,6 +22,9 @@ from agentcom.settings import Policy
 TIMERS_PER_COMMIT = 1_000
 """What is due beyond this waits for the next commit, so that a commit stays short."""
 
+CATCHING_UP_MS = 100
+"""How soon is looked again whether somebody is late, while there are reports to read."""
+
 
 class Core:
     """All that the scheduler decides.
@@ -49,7 +52,8 @@ class Core:
             state.used = max(state.used, agent.used)
             state.matcher.update(agent)
             if agent.link == "offline":
-                state.set_timer(now + int(state.policy.retention_s * 1000), "forget", agent.name)
+                forget_at = agent.since_at + int(state.policy.retention_s * 1000)
+                state.set_timer(max(now, forget_at), "forget", agent.name)
             else:
                 state.set_timer(now + state.stale_ms(agent), "link", agent.name, agent.since_at)
 
@@ -59,9 +63,11 @@ class Core:
         for key, (task, _, at) in sorted(pairs, key=lambda pair: int(pair[1][2])):
             self._state.keys[key] = (task, int(at))
 
-    def load_signs(self, signs: Collection[str]) -> None:
+    def load_signs(self, signs: Collection[str], now: int) -> None:
         """Begin with what the pool's head says of itself: what an earlier leader said is not said again."""
-        self._state.livelock.said = attempts.SIGN in signs
+        if attempts.SIGN in signs:
+            self._state.livelock.said = True
+            attempts.watch_livelock(self._state, now)
 
     def load_admitted(self, admitted: int) -> None:
         """Begin with how many tasks were ever taken on: no two have the same place in the order of admission."""
@@ -119,15 +125,21 @@ class Core:
         """When the core next wants `take` to be called although nothing happened; None: never."""
         return self._state.next_timer_at()
 
-    def take(self, now: int) -> Commit:
-        """What to write now: timers that are due have run, and free agents have been given work."""
+    def take(self, now: int, *, caught_up: bool = True) -> Commit:
+        """What to write now: timers that are due have run, and free agents have been given work.
+
+        Unless it is `caught_up` with the reports, nobody is late: what is missed may be among those not read yet.
+        """
         while self._dropped:
             attempts.fail_dependants(self._state, self._dropped.pop(), now)
         for _ in range(TIMERS_PER_COMMIT):
             timer = self._state.due_timer(now)
             if timer is None:
                 break
-            self._run_timer(timer, now)
+            if not caught_up and timer[2] in ("accept", "expire"):
+                self._state.set_timer(now + CATCHING_UP_MS, timer[2], timer[3], timer[4])
+            else:
+                self._run_timer(timer, now)
         for work, agent in self._state.matcher.round(now):
             attempts.assign(self._state, work, agent, now)
         return self._state.take_commit()
@@ -176,6 +188,9 @@ class Core:
             return
         if kind == "health":
             health.due(state, subject, now)
+            return
+        if kind == "livelock":
+            attempts.look_at_livelock(state, now)
             return
         work = state.tasks.get(subject)
         if work is None or work.record.state in ENDED:

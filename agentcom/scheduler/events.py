@@ -34,9 +34,13 @@ class Malformed(Struct, frozen=True):
 
 
 class Beaten(Struct, frozen=True):
-    """A beat that differs from the last one seen of its agent."""
+    """A beat that differs from the last one seen of its agent.
+
+    `judged`: everything that was reported before it is known, so that what it names can be compared with the record.
+    """
 
     beat: Beat
+    judged: bool = True
 
 
 class Reclaimed(Struct, frozen=True):

@@ -135,6 +135,7 @@ def started(agent: AgentRecord) -> None:
     """Its sidecar was started anew: its self-tests are counted from one again."""
     agent.tests = 0
     agent.degraded_tests = 0
+    agent.lost = False
 
 
 def forgive(state: State, agent: AgentRecord, now: int) -> None:

@@ -24,8 +24,12 @@ class Livelock:
             return True
         return False
 
-    def completed(self) -> bool:
-        """A task completed. True: it had been a livelock, and is over."""
+    def is_still(self, now: int) -> bool:
+        """Whether anything was requeued within the last window."""
+        return bool(self._times) and now - self._times[-1] < self._window_ms
+
+    def over(self) -> bool:
+        """A task completed, or nothing goes round any more. True: it had been a livelock, and that is news."""
         self._times.clear()
         was_said, self.said = self.said, False
         return was_said

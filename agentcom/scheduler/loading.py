@@ -8,6 +8,9 @@ from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import make_work
 
+RETURN_MS = 12_000
+"""If Redis was away, sidecars are back within this, and say what they could not say: they try every 10 s at least."""
+
 
 def take_up(state: State, record: CarriedRecord, now: int) -> str:
     """Hold a task in memory as its record says. Returns why this version cannot read its spec, if that is so.
@@ -30,7 +33,7 @@ def take_up(state: State, record: CarriedRecord, now: int) -> str:
         state.set_timer(record.ready_at, "retry", work.id, record.generation)
     elif record.state == "assigned":
         due_at = record.attempts[-1].assigned_at + int(policy.accept_s * 1000)
-        state.set_timer(max(now, due_at), "accept", work.id, record.generation)
+        state.set_timer(max(now + RETURN_MS, due_at), "accept", work.id, record.generation)
     elif record.state in ENDED:
         state.close_if_done(work)
     return ""

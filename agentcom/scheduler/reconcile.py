@@ -72,14 +72,33 @@ def _assigned_at(state: State, agent: AgentRecord, token: str) -> int:
 
 
 def _strangers(state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicion) -> None:
-    """What the beat names and the record does not is told to stop: what was taken from it at once, else when the next
-    beat names it again."""
-    named = {token: task for token, task in list(beat.running.items())[: 2 * MAX_SLOTS] if token not in agent.running}
-    for token in (suspicion.strangers | agent.ghosts.keys() - suspicion.strangers) & named.keys():
-        why = "the pool does not know this attempt"
-        order = Stop(incarnation=agent.incarnation, task=named.pop(token), token=token, why=why)
+    """What the beat names and nobody waits for is told to stop, once: what was taken from it at once, else when the
+    next beat names it again."""
+    named = {
+        token: task
+        for token, task in list(beat.running.items())[: 2 * MAX_SLOTS]
+        if not _is_wanted(state, agent, token, task)
+    }
+    for token in ((suspicion.strangers | agent.ghosts.keys()) & named.keys()) - suspicion.told:
+        why = "the pool does not wait for this attempt"
+        order = Stop(incarnation=agent.incarnation, task=named[token], token=token, why=why)
         state.order(agent.name, encode(order))
+        suspicion.told.add(token)
+    suspicion.told.intersection_update(named)
     suspicion.strangers = set(named)
+
+
+def _is_wanted(state: State, agent: AgentRecord, token: str, task: str) -> bool:
+    """Whether this is the attempt that its task waits for. The record of an agent that lost it lists it again."""
+    work = state.tasks.get(task)
+    if work is None or work.token != token or work.record.state not in RUNNING:
+        return False
+    if work.record.attempts[-1].agent != agent.name:
+        return False
+    if token not in agent.running:
+        agent.running[token] = task
+        state.save_agent(agent)
+    return True
 
 
 def _lay_ghosts(state: State, agent: AgentRecord, beat: Beat) -> None:

@@ -11,6 +11,7 @@ from agentcom.capability import InvalidRequirement, parse, valid_attributes
 from agentcom.model.agent import MAX_AGENTS, MAX_SLOTS, STARTS_KEPT, AgentRecord, Card
 from agentcom.model.lifecycle import RUNNING, TaskState
 from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
+from agentcom.model.task import Outcome
 from agentcom.scheduler import attempts, health
 from agentcom.scheduler.admission import AGENT_NAME, MAX_TOKENS
 from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
@@ -49,7 +50,8 @@ def hear(state: State, event: Beaten, now: int) -> None:
     _seen(state, agent, now, "beat")
     health.act(state, agent, beat.state, now)
     health.tested(state, agent, beat.test, now)
-    reconcile(state, agent, beat, heard_before_at, now)
+    if event.judged:
+        reconcile(state, agent, beat, heard_before_at, now)
 
 
 def reclaimed(state: State, event: Reclaimed, now: int) -> None:
@@ -97,6 +99,7 @@ def forget_if_gone(state: State, name: str, now: int) -> None:
         state.set_timer(now + retention_ms, "forget", name)
     else:
         del state.agents[name]
+        state.suspicions.pop(name, None)
         state.matcher.remove(name)
         state.commit.agents[name] = None
         state.journal(Line(now, "agent", "retention", "offline", "", agent=name))
@@ -198,11 +201,16 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
             _keep_as_evidence(state, held, report)
             _reject(state, report, entry, now, work)
     else:
-        attempts.end_attempt(state, work, report.outcome, now, "finished")
+        attempts.end_attempt(state, work, _as_meant(report.outcome), now, "finished")
     if holder is not None:
         state.release(holder, report.token, now)
     elif agent is not None and agent.ghosts.pop(report.token, None) is not None:
         state.save_agent(agent)
+
+
+def _as_meant(outcome: Outcome) -> Outcome:
+    """Nobody asked to end what its task still waits for: a sidecar that did so all the same has lost it."""
+    return replace(outcome, result="lost", reason="lost") if outcome.result == "canceled" else outcome
 
 
 def _may_be_adopted(work: Work, report: Finished) -> bool:

@@ -37,7 +37,7 @@ from agentcom.model.messages import Beat, Line, Submit
 from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.core import Core
 from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
-from agentcom.scheduler.rhythm import Appetite, Duties
+from agentcom.scheduler.rhythm import RENEWALS_PER_LEASE, Appetite, Duties
 from agentcom.scheduler.sweep import Sweep
 from agentcom.settings import Policy
 
@@ -80,6 +80,8 @@ class SchedulerService:
         self._beats: dict[str, tuple[str, int]] = {}
         self._committed = ("", "")
         self._said_full = False
+        self._caught_up = False
+        """Whether all reports were read that were there: until then, nobody is late with what may be among them."""
         self._spoiled: dict[str, str] = {}
         self._distrust_ids = False
 
@@ -131,13 +133,14 @@ class SchedulerService:
             core.apply(left, self._clock())
         on_lead()
         appetite = Appetite(self._policy.batch)
+        self._caught_up = False
         while True:
             if not await self._still_leads(duties):
                 return
             now = self._clock()
             # Fetched before the reports are read: what was reported before it beat is then known when it is heard.
             beats = await self._new_beats(core) if duties.beats_due(now) else []
-            if duties.sweep_due(now):
+            if self._caught_up and duties.sweep_due(now):
                 for event in await self._sweep(sweep, core):
                     core.apply(event, now)
             if duties.streams_due(now) and not await self._store.goes_on(head):
@@ -147,12 +150,14 @@ class SchedulerService:
             if not await self._commit(core, fence, head):
                 return
             block_ms = 0 if beats else duties.block_ms(self._clock(), core.wake_at())
-            batches = await self._store.read(head, appetite.entries, block_ms, inbox=room)
+            wanted = appetite.entries
+            batches = await self._store.read(head, wanted, block_ms, inbox=room)
             appetite.fed(batches)
+            self._caught_up = len(batches.get(self._store.reports, ())) < wanted
             if batches and not await self._take(core, fence, head, batches):
                 return
             for beat in beats:
-                core.apply(Beaten(beat), self._clock())
+                core.apply(Beaten(beat, self._caught_up), self._clock())
 
     async def _sweep(self, sweep: Sweep, core: Core) -> list[Reclaimed | Emptied]:
         """What silent agents hold. That one of their streams is damaged is no reason to stop working for the others."""
@@ -183,7 +188,7 @@ class SchedulerService:
         core = Core(self._policy, lambda: self._random_hex(8))
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
-        core.load_signs(head.signs)
+        core.load_signs(head.signs, started)
         core.load_admitted(head.admitted)
         with no_collection():
             async for records, missing in self._store.open_records():
@@ -205,19 +210,21 @@ class SchedulerService:
             if await self._apply(core, "reports", entry) is None:
                 return False
             head.reports_at = entry.id
-        carried = 0
+        carried, began = 0, self._clock()
         for entry in batches.get(self._store.inbox, ()):
+            self._pulse()
             event = await self._apply(core, "inbox", entry)
             if event is None:
                 return False
             head.inbox_at = entry.id
             carried += _tasks_in(event)
-            if carried >= TASKS_PER_COMMIT:
+            # Each entry may need a look-up: where those are slow, the lease must not run out over them.
+            if carried >= TASKS_PER_COMMIT or self._clock() - began > self._policy.lease_s * 1000 / RENEWALS_PER_LEASE:
                 if not await self._commit(core, fence, head):
                     return False
                 if not self._room(core):
                     break
-                carried = 0
+                carried, began = 0, self._clock()
         return await self._commit(core, fence, head)
 
     async def _apply(self, core: Core, stream: str, entry: Entry) -> Event | None:
@@ -289,7 +296,7 @@ class SchedulerService:
         A commit whose reply was lost is sent again with its id, and is then performed once.
         """
         self._pulse()
-        commit = core.take(self._clock())
+        commit = core.take(self._clock(), caught_up=self._caught_up)
         positions = (head.inbox_at, head.reports_at)
         commit.inbox_at, commit.reports_at = positions if commit.restated else self._moved(head)
         if commit.empty:

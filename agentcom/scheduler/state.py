@@ -20,7 +20,7 @@ from agentcom.scheduler.matching import Matcher
 from agentcom.scheduler.work import Demands, Work
 from agentcom.settings import Policy
 
-TimerKind = Literal["retry", "accept", "expire", "link", "forget", "health"]
+TimerKind = Literal["retry", "accept", "expire", "link", "forget", "health", "livelock"]
 Timer = tuple[int, int, TimerKind, str, int]
 """When, a tie-breaker, what, of which task or agent, and what it is about: a task's generation, a link's `since_at`."""
 
@@ -34,13 +34,15 @@ ENDED_REMEMBERED = 50_000
 class Suspicion:
     """Where an agent's last beat and its record differed. One beat proves nothing: what it says may be on its way."""
 
-    __slots__ = ("asked", "stopped", "strangers")
+    __slots__ = ("asked", "stopped", "strangers", "told")
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
         """Tokens of the record that the beat did not name; their outcomes were asked for."""
         self.stopped: set[str] = set()
         """Those of them that were given up, and were told to stop should they run after all."""
+        self.told: set[str] = set()
+        """Tokens that were told to stop, and that its beats still name."""
         self.strangers: set[str] = set()
         """Tokens that the beat named and the record did not."""
 

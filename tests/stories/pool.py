@@ -116,7 +116,7 @@ class FakePool:
         core = Core(self.policy, self._nonce)
         core.load_agents([decode_agent(body) for body in self.agents.values()], self.now)
         core.load_keys(self.keys)
-        core.load_signs(self.signs)
+        core.load_signs(self.signs, self.now)
         core.load_admitted(self.admitted)
         ids = sorted(self.open, key=lambda task: (self.open[task], task))
         core.load_tasks([decode_carried(self.records[task]) for task in ids if task in self.records], self.now)

@@ -135,3 +135,18 @@ def test_neither_fresh_nor_retried_work_starves(every_s):
     assert pool.state(backlog) == "queued"
     pool.finish(retried)
     assert pool.state(backlog) in RUNNING
+
+
+def test_a_livelock_is_also_over_when_nothing_goes_round_any_more():
+    pool = FakePool(
+        Policy(livelock_requeues=3, livelock_s=100, breaker_failures=1_000, retry_delays_s=(0.0,), max_attempts=5)
+    )
+    pool.agent("oak")
+    task = pool.submit()
+    for _ in range(5):
+        pool.finish(task, "failed", "exit_code")
+    assert pool.state(task) == "failed"
+    assert "livelock" in pool.signs
+    pool.restart()
+    pool.advance(250)
+    assert pool.signs == {}

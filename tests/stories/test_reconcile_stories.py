@@ -4,6 +4,7 @@ import pytest
 
 from agentcom.model.codec import decode_order
 from agentcom.model.messages import Ask, Requeue
+from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
 
@@ -267,3 +268,47 @@ def test_an_attempt_whose_task_ended_before_it_has_an_end_too(pool):
     assert pool.state(task) == "failed"
     pool.finish(task)
     assert pool.task(task).attempts[-1].ended_at > 0
+
+
+@pytest.mark.pitfall_1
+def test_what_was_told_to_stop_and_runs_on_is_told_again_by_its_beats_but_not_with_each(pool):
+    incarnation = pool.agent("oak", slots=2)
+    task = pool.submit()
+    pool.accept(task)
+    token = pool.token(task)
+    pool.cancel(task)
+    pool.orders["oak"].clear()  # the sidecar had read the stop, and was killed before it could obey
+    pool.says["oak"] = {token: task}
+    beats(pool, "oak", incarnation, 10)
+    assert [stop.token for stop in pool.stops("oak")] == [token]
+
+
+@pytest.mark.pitfall_4
+def test_an_attempt_that_its_agents_record_lost_is_listed_again_by_its_beat(pool):
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.accept(task)
+    pool.core._state.agents["oak"].running.clear()
+    pool.judging = False
+    beats(pool, "oak", incarnation, 3)
+    assert pool.stops("oak") == []
+    assert pool.agent_record("oak").running == {pool.token(task): task}
+
+
+def test_a_sidecar_that_dies_with_each_task_is_noticed(pool):
+    pool = FakePool(Policy(retry_delays_s=(0.0,), retry_jitter=0.0, max_attempts=50))
+    for _ in range(3):
+        pool.agent("oak")
+        task = next(iter(pool.open), None) or pool.submit()
+        pool.finish(task, "lost", "lost")
+    assert pool.agent_record("oak").health == "degraded"
+
+
+def test_an_agent_that_is_long_gone_is_forgotten_however_often_leaders_change(pool):
+    pool = FakePool(Policy(retention_s=1_000))
+    pool.agent("oak")
+    pool.goodbye("oak")
+    for _ in range(4):
+        pool.advance(300)
+        pool.restart()
+    assert "oak" not in pool.agents
