@@ -1,6 +1,7 @@
 """Sends one message by Apprise, as a program of its own: it comes as JSON on stdin, and exit 0 says that it was sent.
 
-What went wrong is printed. Asked instead which of several URLs Apprise understands, it prints the places of the others.
+What went wrong is printed. Asked instead which of several URLs Apprise understands, it prints where the first stands
+that it does not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import apprise
@@ -21,7 +23,8 @@ def main() -> int:
     """Do what stdin asks for."""
     asked = json.loads(sys.stdin.buffer.read())
     if "understands" in asked:
-        print(json.dumps([place for place, url in enumerate(asked["understands"]) if _opened(url) is None]))  # noqa: T201 - the answer
+        wrong = (place for place, url in enumerate(asked["understands"]) if _opened(url) is None)
+        print(json.dumps(list(islice(wrong, 1))))  # noqa: T201 - the answer
         return 0
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     return 0 if _send(asked) else 1

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import FileIO
 
 import anyio
 import msgspec
@@ -80,39 +81,56 @@ async def run_program(argv: Sequence[str], body: bytes, timeout_s: float) -> End
     Raises:
         OSError, ValueError: it cannot be started.
     """
-    process, output = _spawn(argv, body)
+    process, stdin, output = _spawn(argv)
+    rest = memoryview(body)
     words = bytearray()
     code: int | None = None
     try:
         with anyio.move_on_after(timeout_s):
             while (code := process.poll()) is None:
+                rest = _fed(stdin, rest)
                 _read(output, words)
                 await anyio.sleep(POLL_S)
         _read(output, words)
     finally:
+        stdin.close()
         os.close(output)
         with anyio.CancelScope(shield=True):
             await end_tree(process, NO_MARK, GRACE_S)
     return Ended(code, words.decode("utf-8", "replace"))
 
 
-def _spawn(argv: Sequence[str], body: bytes) -> tuple[subprocess.Popen[bytes], int]:
-    """Start a program with `body` on stdin; it, and from where to read what it prints, which never blocks."""
+def _spawn(argv: Sequence[str]) -> tuple[subprocess.Popen[bytes], FileIO, int]:
+    """Start a program; it, its stdin, and from where to read what it prints: neither of them ever blocks."""
     given, gives = os.pipe()
     output, prints = os.pipe()
     try:
         os.set_blocking(gives, False)
         os.set_blocking(output, False)
-        # A message is bounded to far less than a pipe holds: this neither waits for a reader nor writes a part.
-        os.write(gives, body)
         process = subprocess.Popen(argv, stdin=given, stdout=prints, stderr=prints, start_new_session=True)
     except BaseException:
+        os.close(gives)
         os.close(output)
         raise
     finally:
-        for end in (given, gives, prints):
-            os.close(end)
-    return process, output
+        os.close(given)
+        os.close(prints)
+    return process, FileIO(gives, "wb"), output
+
+
+def _fed(stdin: FileIO, rest: memoryview) -> memoryview:
+    """Give a program what it takes by now; what is left. Once all is given, or it takes no more, its stdin ends."""
+    while rest:
+        try:
+            taken = stdin.write(rest)
+        except BrokenPipeError:
+            rest = rest[:0]
+            break
+        if taken is None:  # the pipe is full
+            return rest
+        rest = rest[taken:]
+    stdin.close()
+    return rest
 
 
 def _read(output: int, words: bytearray) -> None:

@@ -4,6 +4,9 @@ A finding becomes an incident when two looks have found it, so that what comes a
 over when it has not been found for some looks: longer, the more often it has come back within an hour. So a thing that
 flaps becomes one long incident instead of many short ones.
 
+What is about one agent or task can come in hundreds: it is limited, and what comes at once is told in one message. What
+is about the whole pool or Redis goes first, and past every limit.
+
 Several processes share these facts. Who wants to tell something first claims it until a time: if nothing is heard of it
 by then, anybody may claim it again. So each message arrives once as long as no teller dies, and at least once if one
 does.
@@ -11,6 +14,7 @@ does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
@@ -20,6 +24,11 @@ from msgspec.structs import replace
 from agentcom.diagnosis.finding import SEVERITIES, Finding, Severity
 
 MAX_INCIDENTS = 500
+"""Further ones are kept only if they are about more than one agent or task."""
+
+FOLDED_OVER = 10
+"""If more than so many of one rule may be told at once, one message tells them all."""
+
 MEMORY_MS = 3_600_000
 """For so long an incident that is over is remembered, in case it comes back."""
 
@@ -46,7 +55,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     Attributes:
         severity: findings of this severity or graver are told.
-        per_hour: so many messages at most in an hour.
+        per_hour: so many messages about single agents and tasks at most in an hour.
         look_ms: from one look to the next while something is unsettled.
     """
 
@@ -72,6 +81,7 @@ class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True):
         opened_at, over_at: when it got into these stages.
         gone_at: since when looks do not find it; 0: the last one did.
         granted: whether its stage may be told, and has been counted.
+        fold: the same for all that are told in one message; empty: it is told by itself.
         times: how often it has come back shortly after it was over.
         told: the receivers that know it as open.
         tries: by receiver, attempts to tell its stage that have not succeeded yet.
@@ -84,6 +94,7 @@ class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     over_at: int = 0
     gone_at: int = 0
     granted: bool = False
+    fold: str = ""
     times: int = 0
     told: tuple[str, ...] = ()
     tries: dict[str, Try] = field(default_factory=dict)
@@ -109,11 +120,17 @@ class Book(Struct):
 
 
 class Attempt(NamedTuple):
-    """One message to one receiver: that an incident is open, or that it is over."""
+    """One message to one receiver: that an incident is open, or that it is over; and so of `others`, told with it."""
 
     incident: str
     stage: Stage
     receiver: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def incidents(self) -> tuple[str, ...]:
+        """All that the message is about."""
+        return self.incident, *self.others
 
 
 def observe(book: Book, findings: Iterable[Finding], now: int, rules: Rules) -> None:
@@ -124,7 +141,7 @@ def observe(book: Book, findings: Iterable[Finding], now: int, rules: Rules) -> 
         if incident.finding.rule != HELD_BACK:
             _put(book, id_, _seen_again(incident, found.pop(id_, None), now, rules))
     for id_, finding in sorted(found.items(), key=lambda item: SEVERITIES.index(item[1].severity)):
-        if len(book.incidents) < MAX_INCIDENTS:
+        if len(book.incidents) < MAX_INCIDENTS or not _is_one_of_many(finding):
             book.incidents[id_] = Incident(finding=_bounded(finding), first_at=now)
     _grant(book, now, rules)
     if book.incidents and now - book.kept_at >= HOUR_MS:
@@ -140,9 +157,13 @@ def is_unsettled(book: Book) -> bool:
 
 
 def due(book: Book, receivers: Collection[str], now: int) -> list[Attempt]:
-    """What can be told to these receivers now, what has waited longest first."""
-    waiting = _waiting(book, receivers)
-    return [attempt for due_at, _, attempt in sorted(waiting, key=lambda item: item[:2]) if due_at <= now]
+    """What can be told to these receivers now: what is about the whole pool first, then what has waited longest."""
+    waiting = [item for item in _waiting(book, receivers) if item[0] <= now]
+
+    def rank(item: tuple[int, int, Attempt]) -> tuple[bool, int, int]:
+        return _is_one_of_many(book.incidents[item[2].incident].finding), item[0], item[1]
+
+    return [attempt for _, _, attempt in sorted(waiting, key=rank)]
 
 
 def next_due_at(book: Book, receivers: Collection[str]) -> int | None:
@@ -152,23 +173,29 @@ def next_due_at(book: Book, receivers: Collection[str]) -> int | None:
 
 def claim(book: Book, attempt: Attempt, until_at: int) -> None:
     """Nobody else attempts this before `until_at`."""
-    _try(book, attempt, lambda count: Try(count + 1, until_at))
+    for id_ in attempt.incidents:
+        _try(book, id_, attempt, lambda count: Try(count + 1, until_at))
 
 
 def settle(book: Book, attempt: Attempt, now: int, rules: Rules, *, delivered: bool) -> None:
     """What became of an attempt. One that failed is due again after a wait that doubles."""
-    incident = book.incidents.get(attempt.incident)
+    first_ms = rules.look_ms / 6
+    for id_ in attempt.incidents:
+        if delivered:
+            _told(book, id_, attempt)
+        else:
+            _try(book, id_, attempt, lambda n: Try(n, now + int(min(first_ms * 2 ** min(n, 20), BACKOFF_MAX_MS))))
+
+
+def _told(book: Book, id_: str, attempt: Attempt) -> None:
+    incident = book.incidents.get(id_)
     if incident is None:
-        return
-    if not delivered:
-        first_ms = rules.look_ms / 6
-        _try(book, attempt, lambda count: Try(count, now + int(min(first_ms * 2 ** min(count, 20), BACKOFF_MAX_MS))))
         return
     told = [receiver for receiver in incident.told if receiver != attempt.receiver]
     if attempt.stage == "open":
         told.append(attempt.receiver)
     tries = {receiver: tried for receiver, tried in incident.tries.items() if receiver != attempt.receiver}
-    book.incidents[attempt.incident] = replace(incident, told=tuple(told), tries=tries)
+    book.incidents[id_] = replace(incident, told=tuple(told), tries=tries)
 
 
 # ---------------------------------------------------------------------------------------------- stages
@@ -212,13 +239,14 @@ def _opened(incident: Incident, finding: Finding, now: int) -> Incident:
         opened_at=now,
         gone_at=0,
         granted=False,
+        fold="",
         tries=_afresh(incident),
     )
 
 
 def _over(incident: Incident, now: int) -> Incident:
     """Who was not told of it yet need not be any more."""
-    return replace(incident, stage="over", over_at=now, granted=False, tries=_afresh(incident))
+    return replace(incident, stage="over", over_at=now, granted=False, fold="", tries=_afresh(incident))
 
 
 def _afresh(incident: Incident) -> dict[str, Try]:
@@ -246,18 +274,45 @@ def _put(book: Book, id_: str, incident: Incident | None) -> None:
 
 
 def _grant(book: Book, now: int, rules: Rules) -> None:
-    """Let be told what waits, the oldest first, up to the limit; and once, that there is more."""
+    """Let be told what waits, up to the limit, which the whole pool's has not; and once, that there is more."""
     minute = now // MINUTE_MS
     for past in [past for past in book.told_in if not minute - 60 <= past <= minute]:
         del book.told_in[past]
-    waiting = sorted((item for item in book.incidents.items() if _wants_grant(item[1])), key=_waits_since)
     room = rules.per_hour - sum(book.told_in.values())
-    granted = waiting[: max(room, 0)]
-    for id_, incident in granted:
-        book.incidents[id_] = replace(incident, granted=True)
-    if granted:
-        book.told_in[minute] = book.told_in.get(minute, 0) + len(granted)
-    _tell_of_held(book, len(waiting) - len(granted), now, rules)
+    counted = held = 0
+    for ids in _messages(book):
+        is_limited = _is_one_of_many(book.incidents[ids[0]].finding)
+        if is_limited and counted >= room:
+            held += len(ids)
+            continue
+        counted += is_limited
+        fold = f"{now}:{ids[0]}" if len(ids) > 1 else ""
+        for id_ in ids:
+            book.incidents[id_] = replace(book.incidents[id_], granted=True, fold=fold)
+    if counted:
+        book.told_in[minute] = book.told_in.get(minute, 0) + counted
+    _tell_of_held(book, held, now, rules)
+
+
+def _messages(book: Book) -> list[list[str]]:
+    """What is to be told and may not be yet, by message: the whole pool's first, then what has waited longest."""
+    waiting = sorted((item for item in book.incidents.items() if _wants_grant(item[1])), key=_rank)
+    kinds = Counter(_kind(incident) for _, incident in waiting if _is_one_of_many(incident.finding))
+    messages: dict[tuple[str, ...], list[str]] = {}
+    for id_, incident in waiting:
+        kind = _kind(incident)
+        messages.setdefault(kind if kinds[kind] > FOLDED_OVER else (id_,), []).append(id_)
+    return list(messages.values())
+
+
+def _is_one_of_many(finding: Finding) -> bool:
+    """Whether it is about one agent or task, as there may be any number of."""
+    return finding.subject.startswith(("agent:", "task:"))
+
+
+def _kind(incident: Incident) -> tuple[str, ...]:
+    """The same for all that one message can tell."""
+    return incident.finding.rule, incident.finding.severity, incident.stage
 
 
 def _wants_grant(incident: Incident) -> bool:
@@ -266,8 +321,12 @@ def _wants_grant(incident: Incident) -> bool:
     return incident.stage == "open" or (incident.stage == "over" and bool(incident.told))
 
 
-def _waits_since(item: tuple[str, Incident]) -> tuple[int, str]:
-    return max(item[1].opened_at, item[1].over_at), item[0]
+def _rank(item: tuple[str, Incident]) -> tuple[bool, int, str]:
+    return _is_one_of_many(item[1].finding), _waits_since(item[1]), item[0]
+
+
+def _waits_since(incident: Incident) -> int:
+    return max(incident.opened_at, incident.over_at)
 
 
 def _tell_of_held(book: Book, held: int, now: int, rules: Rules) -> None:
@@ -293,19 +352,24 @@ def _tell_of_held(book: Book, held: int, now: int, rules: Rules) -> None:
 
 def _waiting(book: Book, receivers: Collection[str]) -> Iterator[tuple[int, int, Attempt]]:
     """What is still to be told: when an attempt is due, since when it waits, and the attempt."""
+    messages: dict[tuple[str, str], list[str]] = {}
     for id_, incident in book.incidents.items():
         if not incident.granted:
             continue
         for receiver in receivers:
             if (receiver in incident.told) == (incident.stage == "over"):
-                tried = incident.tries.get(receiver)
-                since_at = max(incident.opened_at, incident.over_at)
-                yield (tried.due_at if tried else 0), since_at, Attempt(id_, incident.stage, receiver)
+                messages.setdefault((incident.fold or id_, receiver), []).append(id_)
+    for (_, receiver), ids in messages.items():
+        ids.sort(key=lambda id_: _rank((id_, book.incidents[id_])))
+        incidents = [book.incidents[id_] for id_ in ids]
+        due_at = max(incident.tries[receiver].due_at if receiver in incident.tries else 0 for incident in incidents)
+        attempt = Attempt(ids[0], incidents[0].stage, receiver, tuple(ids[1:]))
+        yield due_at, min(map(_waits_since, incidents)), attempt
 
 
-def _try(book: Book, attempt: Attempt, after: Callable[[int], Try]) -> None:
-    incident = book.incidents.get(attempt.incident)
+def _try(book: Book, id_: str, attempt: Attempt, after: Callable[[int], Try]) -> None:
+    incident = book.incidents.get(id_)
     if incident is not None and incident.stage == attempt.stage:
         tried = incident.tries.get(attempt.receiver)
         tries = incident.tries | {attempt.receiver: after(tried.count if tried else 0)}
-        book.incidents[attempt.incident] = replace(incident, tries=tries)
+        book.incidents[id_] = replace(incident, tries=tries)

@@ -125,20 +125,20 @@ class Teller:
     async def _tell(self, group: TaskGroup) -> float:
         """Begin what is due. Returns the seconds until something is to be done again, unless something stirs before."""
 
-        def change(book: Book, now: int) -> tuple[list[tuple[Attempt, Incident]], float, list[Attempt]]:
+        def change(book: Book, now: int) -> tuple[list[tuple[Attempt, list[Incident]]], float, list[Attempt]]:
             settled = self._settle(book, now)
             begun = self._begun(book, now)
             for attempt in begun:
                 claim(book, attempt, now + int((self._timeout_s + CLAIM_MARGIN_S) * 1000))
-            claimed = [(attempt, book.incidents[attempt.incident]) for attempt in begun]
+            claimed = [(attempt, [book.incidents[id_] for id_ in attempt.incidents]) for attempt in begun]
             return claimed, self._wait_s(book, begun, now), settled
 
         claimed, wait_s, settled = await self._keeper.amend(change)
         for attempt in settled:
             self._unsettled.pop(attempt)
-        for attempt, incident in claimed:
+        for attempt, (incident, *others) in claimed:
             self._busy.add(attempt.receiver)
-            group.start_soon(self._attempt, attempt, alert_of(incident, self._pool, self._host))
+            group.start_soon(self._attempt, attempt, alert_of(incident, self._pool, self._host, others))
         return wait_s
 
     def _settle(self, book: Book, now: int) -> list[Attempt]:

@@ -137,9 +137,7 @@ def _put(one: Plan) -> bool:
 def _print_files(files: list[File]) -> None:
     for file in dict.fromkeys(files):
         tell(f"# ---- {file.path} (mode {file.mode:o})")
-        secret = file.mode & 0o077 == 0
-        lines = [f"{line.partition('=')[0]}=***" for line in file.text.splitlines()] if secret else [file.text]
-        typer.echo("\n".join(lines))
+        typer.echo("\n".join(f"{name}=***" for name in file.secrets) if file.mode & 0o077 == 0 else file.text)
 
 
 def _notes(context: Context, plans: list[Plan], at: Installation) -> list[str]:

@@ -165,7 +165,7 @@ class AlertSettings(Struct, frozen=True, kw_only=True):
     every_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 15.0
     # How long one delivery may take.
     timeout_s: Annotated[float, Meta(ge=0.1, le=600)] = 20.0
-    # At most so many are told in an hour; then one says that there are more.
+    # At most so many messages about single agents and tasks in an hour; then one says that there are more.
     per_hour: Annotated[int, Meta(ge=1, le=10_000)] = 60
     # An agent that is silent for so long is an incident.
     agent_down_s: Annotated[float, Meta(ge=0.1, le=604_800)] = 300.0

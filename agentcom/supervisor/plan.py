@@ -55,11 +55,16 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that is to be there."""
+    """A file that is to be there.
+
+    Args:
+        secrets: the names of the variables in it whose values nobody else may read.
+    """
 
     path: str
     text: str
     mode: int
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +191,8 @@ def _in_tmp(at: Installation, redis: str) -> bool:
 def _secrets(around: Surroundings, variables: Variables) -> tuple[File, ...]:
     if not variables.secret:
         return ()
-    text = syntax.environment_file(dict(sorted(variables.secret.items())))
-    return (File(around.environment_file, text, PRIVATE),)
+    secret = dict(sorted(variables.secret.items()))
+    return (File(around.environment_file, syntax.environment_file(secret), PRIVATE, tuple(secret)),)
 
 
 def _secrets_path(at: Installation, name: str) -> str:

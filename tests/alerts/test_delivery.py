@@ -8,11 +8,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from agentcom.alerts import delivery
 from agentcom.alerts.delivery import check_urls, deliver
 from agentcom.alerts.incidents import Incident
-from agentcom.alerts.message import Alert, alert_of, note
+from agentcom.alerts.message import Alert, alert_of
 from agentcom.alerts.receivers import Receiver, receivers_of
 from agentcom.alerts.sending import failed, send_now
 from agentcom.errors import ConfigurationError
@@ -111,6 +112,13 @@ async def test_apprise_is_asked_what_it_understands_and_no_url_is_repeated() -> 
     assert "secret" not in str(caught.value)
 
 
+async def test_more_urls_than_a_pipe_holds_are_all_checked() -> None:
+    many = [f"json://h/{'x' * 1_000}/{number}" for number in range(200)]
+    await check_urls(many)
+    with pytest.raises(ConfigurationError, match="does not understand number 201"):
+        await check_urls([*many, *["nonsense://x"] * 1_000])
+
+
 async def test_without_a_usable_apprise_nothing_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "APPRISE", (sys.executable, "-c", "import apprize"))
     with pytest.raises(ConfigurationError, match="Apprise cannot be used: ModuleNotFoundError"):
@@ -133,6 +141,7 @@ async def test_a_command_gets_the_alert_as_json(tmp_path: Path) -> None:
         "title": "AgentCom main: critical: oak is silent",
         "text": alert().text,
         "incident": "agent_down:agent:oak",
+        "incidents": ["agent_down:agent:oak"],
         "rule": "agent_down",
         "subject": "agent:oak",
         "severity": "critical",
@@ -185,10 +194,50 @@ async def test_who_is_canceled_leaves_no_program_behind(tmp_path: Path) -> None:
     assert identify(int(child.read_text())) is None
 
 
-def test_the_longest_message_fits_into_a_pipe() -> None:
-    url = "json://h/" + "\N{GRINNING FACE}" * 4_000
-    longest = note("note", "p" * 40, "h" * 64, "\N{GRINNING FACE}" * 10_000, "\N{GRINNING FACE}" * 10_000)
-    assert len(receiver_of(url).body(longest, 20.0)) < 65_536
+async def test_a_command_gets_all_of_a_message_that_no_pipe_holds(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    incidents = tuple(f"agent_down:agent:{'x' * 1_000}-{number}" for number in range(500))
+    assert await deliver(command_of(*hook(told)), replace(alert(), incidents=incidents), 30) == ""
+    (heard,) = hooked(told)
+    assert tuple(heard["incidents"]) == incidents
+
+
+@pytest.mark.parametrize(("script", "problem"), [("exec <&-; sleep 0.5; exit 3", "exit code 3"), ("exit 0", "")])
+async def test_who_does_not_read_a_long_message_to_its_end_is_judged_by_the_exit_code(
+    script: str, problem: str
+) -> None:
+    long = replace(alert(), incidents=("x" * 500_000,))
+    assert await deliver(shell(script), long, 30) == problem
+
+
+async def test_who_never_reads_a_long_message_is_given_up_when_its_time_is_over() -> None:
+    long = replace(alert(), incidents=("x" * 500_000,))
+    assert await deliver(shell("sleep 300"), long, 1) == "no success within 1s"
+
+
+def test_a_message_about_many_names_the_first_and_says_how_many() -> None:
+    def all_of(incident: Incident) -> Alert:
+        finding = incident.finding
+        many = [
+            replace(incident, finding=replace(finding, subject=f"agent:a{n:03}", text=f"a{n:03} is silent"))
+            for n in range(300)
+        ]
+        return alert_of(many[0], "main", "vm", many[1:])
+
+    problem, over = all_of(OPEN), all_of(OVER)
+    names = "a000, a001, a002, a003, a004 and 295 more"
+    assert problem.title == f"AgentCom main: critical: 300 times agent_down: {names}"
+    assert over.title == f"AgentCom main: over: 300 times agent_down: {names}"
+    lines = problem.text.splitlines()
+    assert lines[0] == "a000 is silent"
+    assert lines[-4:] == [
+        "… and 280 more.",
+        "What to do: look at it",
+        "See all that is wrong with `agentcom check`.",
+        "Told by vm.",
+    ]
+    assert (problem.kind, over.kind, len(problem.incidents)) == ("problem", "over", 300)
+    assert problem.incident == problem.incidents[0] == over.incidents[0]
 
 
 # All at once

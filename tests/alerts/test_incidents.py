@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from agentcom.alerts.incidents import (
     CALM_MAX_MS,
+    FOLDED_OVER,
     HELD_BACK,
     HOUR_MS,
     MAX_INCIDENTS,
@@ -40,7 +41,16 @@ def down(agent: str = "oak", severity: Severity = "critical") -> Finding:
     return Finding(rule="agent_down", severity=severity, subject=f"agent:{agent}", text=f"{agent} is silent")
 
 
+def down_all(count: int) -> list[Finding]:
+    return [down(f"a{number:03}") for number in range(count)]
+
+
+def leaderless() -> Finding:
+    return Finding(rule="leaderless", severity="critical", subject="pool", text="no scheduler leads")
+
+
 OAK = down().incident
+LEADERLESS = leaderless().incident
 
 
 class Story:
@@ -53,6 +63,7 @@ class Story:
         self.refusing: set[str] = set()
         self.now = 1_000_000_000
         self.told: list[tuple[str, str, str]] = []
+        self.messages: list[tuple[str, ...]] = []
 
     def look(self, *findings: Finding, times: int = 1, every_ms: int = LOOK_MS) -> None:
         for _ in range(times):
@@ -66,7 +77,8 @@ class Story:
             delivered = attempt.receiver not in self.refusing
             settle(self.book, attempt, self.now, self.rules, delivered=delivered)
             if delivered:
-                self.told.append((attempt.stage, attempt.incident, attempt.receiver))
+                self.messages.append(attempt.incidents)
+                self.told += [(attempt.stage, incident, attempt.receiver) for incident in attempt.incidents]
 
     def rules_told(self) -> Counter[str]:
         return Counter(incident.partition(":")[0] for _, incident, _ in self.told)
@@ -248,13 +260,13 @@ def test_an_end_on_its_way_while_the_incident_comes_back_is_followed_by_the_aler
 
 def test_over_the_limit_one_message_says_that_there_are_more_and_the_rest_comes_later() -> None:
     story = Story(replace(RULES, per_hour=5))
-    agents = [down(f"a{number}") for number in range(12)]
+    agents = down_all(FOLDED_OVER)
     story.look(*agents, times=20)
     assert story.rules_told() == {"agent_down": 5, HELD_BACK: 1}
     held = next(incident for incident in story.book.incidents.values() if incident.finding.rule == HELD_BACK)
-    assert held.finding.text.startswith("7 more alerts are held back")
+    assert held.finding.text.startswith("5 more alerts are held back")
     story.look(*agents, times=3 * HOUR_MS // MINUTE_MS, every_ms=MINUTE_MS)
-    assert story.rules_told() == {"agent_down": 12, HELD_BACK: 1}
+    assert story.rules_told() == {"agent_down": FOLDED_OVER, HELD_BACK: 1}
     assert {incident.finding.rule for incident in story.book.incidents.values()} == {"agent_down"}
 
 
@@ -282,6 +294,92 @@ def test_there_are_never_more_incidents_than_the_bound_and_the_gravest_come_firs
     story.look(*warnings, *(down(f"c{number}") for number in range(20)), times=4)
     assert len(story.book.incidents) == MAX_INCIDENTS
     assert sum(incident.finding.severity == "critical" for incident in story.book.incidents.values()) == 20
+
+
+def test_what_is_about_the_whole_pool_is_told_at_once_however_much_is_held_back() -> None:
+    story = Story(replace(RULES, per_hour=5))
+    agents = down_all(FOLDED_OVER)
+    story.look(*agents, times=3)
+    assert story.rules_told() == {"agent_down": 5, HELD_BACK: 1}
+    story.look(*agents, leaderless(), times=2)
+    assert story.told[-1] == ("open", LEADERLESS, "ntfy")
+    story.look(*agents, times=4)
+    assert story.told[-1] == ("over", LEADERLESS, "ntfy")
+    story.look(*agents, times=70, every_ms=MINUTE_MS)
+    assert story.rules_told()["agent_down"] == FOLDED_OVER, "and has not used up what the others may be told"
+
+
+def test_what_is_about_the_whole_pool_gets_into_a_book_that_is_full() -> None:
+    story = Story()
+    agents = down_all(MAX_INCIDENTS + 50)
+    story.look(*agents, times=3)
+    story.look(*agents, leaderless(), times=2)
+    assert story.told[-1] == ("open", LEADERLESS, "ntfy")
+    assert len(story.book.incidents) == MAX_INCIDENTS + 1
+
+
+def test_what_is_about_the_whole_pool_is_delivered_first() -> None:
+    story = Story()
+    story.receivers = []
+    story.look(*down_all(3), times=3)
+    story.look(*down_all(3), leaderless(), times=2)
+    first, *others = due(story.book, ["ntfy"], story.now)
+    assert (first.incident, len(others)) == (LEADERLESS, 3)
+
+
+def test_many_of_one_rule_that_come_at_once_and_go_at_once_are_one_message_each() -> None:
+    story = Story(replace(RULES, per_hour=2), receivers=["ntfy", "mail"])
+    agents = down_all(300)
+    story.look(*agents, times=5)
+    assert [len(message) for message in story.messages] == [300, 300], "one for each receiver"
+    assert sum(story.book.told_in.values()) == 1
+    story.look(*agents[:5], times=5)
+    assert [len(message) for message in story.messages] == [300, 300, 295, 295]
+    assert set(Counter(story.told).values()) == {1}
+    assert HELD_BACK not in story.rules_told()
+
+
+def test_what_is_held_back_is_one_message_when_its_time_comes() -> None:
+    story = Story(replace(RULES, per_hour=1))
+    story.look(down(), times=3)
+    story.look(down(), *down_all(20), times=3)
+    assert story.rules_told() == {"agent_down": 1, HELD_BACK: 1}
+    story.look(down(), *down_all(20), times=70, every_ms=MINUTE_MS)
+    assert [len(message) for message in story.messages] == [1, 1, 20]
+
+
+def test_as_few_as_can_be_read_one_by_one_are_told_one_by_one() -> None:
+    story = Story()
+    story.look(*down_all(FOLDED_OVER), times=5)
+    assert [len(message) for message in story.messages] == [1] * FOLDED_OVER
+
+
+def test_a_message_about_many_that_failed_is_tried_again_with_those_that_still_are() -> None:
+    story = Story()
+    story.refusing = {"ntfy"}
+    agents = down_all(20)
+    story.look(*agents, times=4)
+    story.look(*agents[:15], times=4)
+    assert story.messages == []
+    story.refusing = set()
+    story.look(*agents[:15], times=20)
+    assert [len(message) for message in story.messages] == [15]
+    story.look(times=20)
+    assert [len(message) for message in story.messages] == [15, 15]
+
+
+def test_of_a_message_about_many_that_is_on_its_way_nothing_is_told_twice_and_every_end_is_told() -> None:
+    story = Story(receivers=[])
+    agents = down_all(20)
+    story.look(*agents, times=2)
+    (attempt,) = due(story.book, ["ntfy"], story.now)
+    claim(story.book, attempt, story.now + 300_000)
+    story.look(*agents[:15], times=5)
+    assert due(story.book, ["ntfy"], story.now) == [], "it is claimed"
+    settle(story.book, attempt, story.now, RULES, delivered=True)
+    story.receivers = ["ntfy"]
+    story.look(*agents[:15], times=5)
+    assert sorted(story.told) == [("over", agent.incident, "ntfy") for agent in agents[15:]]
 
 
 def test_a_finding_of_any_length_is_kept_in_bounds() -> None:

@@ -13,7 +13,7 @@ import pytest
 from agentcom.alerts import teller as teller_module
 from agentcom.alerts.book import OwnKeeper, SharedKeeper
 from agentcom.alerts.delivery import deliver
-from agentcom.alerts.incidents import HELD_BACK, Attempt, Book, Incident, Rules, claim
+from agentcom.alerts.incidents import FOLDED_OVER, HELD_BACK, Attempt, Book, Incident, Rules, claim
 from agentcom.alerts.message import Alert
 from agentcom.alerts.receivers import Receiver, receivers_of
 from agentcom.alerts.teller import PROGRAMS_MAX, Deliver, Teller
@@ -22,7 +22,7 @@ from agentcom.broker.connection import Connections
 from agentcom.broker.embedded import EmbeddedServer
 from agentcom.broker.keys import Keys
 from agentcom.settings import AlertSettings
-from tests.alerts.harness import Inbox, down, hook, kinds, until
+from tests.alerts.harness import Inbox, down, hook, hooked, kinds, until
 
 pytestmark = pytest.mark.process
 
@@ -177,7 +177,7 @@ async def test_two_tellers_tell_one_incident_once_and_its_end_once(
 
 async def test_many_tellers_at_once_tell_each_of_many_incidents_once(server: EmbeddedServer, pool: str) -> None:
     spy = Spy()
-    agents = [f"a{number}" for number in range(20)]
+    agents = [f"a{number}" for number in range(FOLDED_OVER)]
     async with anyio.create_task_group() as group:
         for _ in range(6):
             post = Post(server, pool, "json://h/1", "json://h/2", deliver=spy)
@@ -284,6 +284,23 @@ async def test_over_the_limit_receivers_are_told_once_that_there_is_more(server:
         await first.look(*agents, times=4)
         await second.look(*agents, times=10)
     assert sorted(rule for _, _, rule in spy.heard) == ["agent_down"] * 3 + [HELD_BACK]
+
+
+async def test_many_at_once_are_one_message_between_all_tellers_and_one_when_they_are_over(
+    server: EmbeddedServer, pool: str, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    first, second = (Post(server, pool, command=hook(told)) for _ in range(2))
+    agents = [f"a{number:02}" for number in range(30)]
+    async with first.at_work(), second.at_work():
+        await first.look(*agents, times=4)
+        await second.look(*agents, times=4)
+        await until(lambda: kinds(told)["problem", "agent_down"])
+        await first.look(times=10)
+        await until(lambda: kinds(told)["over", "agent_down"])
+        await second.look(times=4)
+    assert kinds(told) == {("problem", "agent_down"): 1, ("over", "agent_down"): 1}
+    assert [len(alert["incidents"]) for alert in hooked(told)] == [30, 30]
 
 
 # The book

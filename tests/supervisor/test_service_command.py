@@ -185,6 +185,16 @@ def test_a_dry_run_shows_everything_but_secrets_and_changes_nothing(machine: Mac
     assert machine.calls() == []
 
 
+def test_of_a_secret_with_several_lines_a_dry_run_shows_none(machine: Machine) -> None:
+    key = "-----BEGIN KEY-----\nMIIabc\nNAME=inside\n-----END KEY-----\n"
+    said = machine("install", "sidecar", "--agent", "oak", "--user", "--dry-run", API_KEY=key, OTHER_KEY="k")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.endswith("agentcom-sidecar-oak.env (mode 600)"))
+    assert lines[at + 1 : at + 3] == ["API_KEY=***", "OTHER_KEY=***"]
+    assert not [part for part in ("BEGIN KEY", "MIIabc", "inside", "END KEY") if part in said.out]
+
+
 def test_without_systemd_the_files_are_written_and_what_was_not_done_is_said(bare: Machine) -> None:
     said = bare("install", "scheduler", "--user")
     assert said.code == 1
