@@ -149,6 +149,7 @@ def _add_positions(call: _Builder, commit: Commit, names: Keys) -> None:
             call.add("HSET", names.head, field, "0-0")
             call.add("DEL", stream)
         elif position:
+            call.add("HAS", stream, position)
             call.add("HSET", names.head, field, position)
             call.add("XTRIM", stream, "MINID", after(position))
 

@@ -59,7 +59,8 @@ class Finder(Route):
 
         Raises:
             NoPrimary: there is none, or more than one.
-            AuthenticationError: there is none, for a server or sentinel refused the user or password.
+            AuthenticationError: there is none, for a server or sentinel refused the user or password, which nobody has
+                accepted before; or the last known primary refuses them now.
         """
         raise NotImplementedError
 
@@ -95,7 +96,7 @@ class Several(Finder):
             names = " and ".join(map(place_name, fit))
             raise NoPrimary(f"{names} both say that they are the primary; make one a replica of the other")
         if not fit:
-            raise _nothing_found(heard)
+            raise _nothing_found(heard, self.place)
         await visit(fit[0])
         return fit[0]
 
@@ -136,7 +137,7 @@ class Sentinels(Finder):
                 self._places.insert(0, sentinel)
                 return place
             tried.add(place)
-        raise _nothing_found(heard, sentinels_answer=bool(tried))
+        raise _nothing_found(heard, self.place, sentinels_answer=bool(tried))
 
     async def _ask(self, sentinel: Place) -> Place:
         host, port = sentinel
@@ -248,13 +249,14 @@ async def _fits(visit: Visit, place: Place, heard: dict[str, Exception]) -> bool
     return True
 
 
-def _nothing_found(heard: dict[str, Exception], *, sentinels_answer: bool = False) -> Exception:
-    """Credentials that a replica, or another sentinel, accepts are not wrong: one that refuses them is set up badly,
-    and that must not end programs during a fail-over."""
+def _nothing_found(heard: dict[str, Exception], last: Place | None, *, sentinels_answer: bool = False) -> Exception:
+    """Credentials that a replica, another sentinel, or the last known primary accepts are not wrong: who refuses them
+    is set up badly, and that must not end programs during a fail-over. That primary itself may come to refuse them."""
+    worked_elsewhere = {who for who in heard if last is not None and who != place_name(last)}
     accepted = any(isinstance(error, _IsReplica) for error in heard.values())
-    for error in heard.values():
+    for who, error in heard.items():
         known_good = sentinels_answer if isinstance(error, SentinelRefused) else accepted
-        if is_refusal(error) and not known_good:
+        if is_refusal(error) and not known_good and who not in worked_elsewhere:
             return error
     return NoPrimary("no primary found: " + "; ".join(f"{who}: {label_of(error)}" for who, error in heard.items()))
 

@@ -8,7 +8,6 @@ import os
 import platform
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -28,7 +27,6 @@ from agentcom.settings import AgentSettings
 from agentcom.settings.rendering import mask_url
 from agentcom.sidecar.checks import machine_checks
 from agentcom.sidecar.folder import agent_folder
-from agentcom.sidecar.housekeeping import remove_old
 from agentcom.sidecar.runners.base import Runner
 from agentcom.sidecar.runners.command import CommandRunner, agent_environ
 from agentcom.sidecar.runners.python import PythonRunner, load_handler
@@ -88,7 +86,6 @@ def sidecar(
     async def serve() -> None:
         notifier = Notifier(os.environ)
         with agent_folder(context.data_dir, agent) as folder:
-            remove_old(folder, time.time(), policy.retention_s)
             card = card_of(
                 attributes_of(described),
                 slots=described.slots,

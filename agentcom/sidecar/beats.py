@@ -78,7 +78,7 @@ class Beats:
 
     async def renew(self) -> None:
         """Renew the leases of what runs, and end what is not this sidecar's any more."""
-        lost = await self._store.renew(self._machine.held)
+        lost = await self._store.renew(self._machine.leased)
         self._perform(self._machine.leases_lost(lost))
 
     async def send(self) -> None:

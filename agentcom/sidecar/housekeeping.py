@@ -11,6 +11,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from agentcom.model.codec import decode_report
+from agentcom.model.messages import Finished
+from agentcom.sidecar.journal import Journal
+
 log = logging.getLogger("agentcom.sidecar")
 
 HOUSEKEEPING_S = 3_600.0
@@ -19,21 +23,28 @@ HOUSEKEEPING_S = 3_600.0
 async def keep_house(
     folder: Path, retention_s: float, clock: Callable[[], int], tasks: Callable[[], Collection[str]]
 ) -> None:
-    """Remove what is old again and again, for ever.
+    """Remove what is old, at once and again and again, for ever.
 
     Args:
         folder: the agent's own.
         retention_s: how old a thing may become.
         clock: Unix time in ms.
-        tasks: ids of the tasks that are at work, whose things are kept.
+        tasks: ids of the tasks that are at work, or whose ends are not said yet: their things are kept.
     """
     while True:
-        await anyio.sleep(HOUSEKEEPING_S)
-        keep = frozenset(tasks())
         try:
+            keep = frozenset(tasks())
             await anyio.to_thread.run_sync(remove_old, folder, clock() / 1000, retention_s, keep)
         except OSError as error:
             log.warning("old files in %s cannot be removed: %s", folder, error)
+        await anyio.sleep(HOUSEKEEPING_S)
+
+
+def noted_tasks(journal: Journal) -> set[str]:
+    """Ids of the tasks that are noted as begun, and of those whose ends are noted and not sent yet."""
+    reports = (decode_report(bytes(body)) for note in journal.unsent() for body in note.reports)
+    ended = {report.task for report in reports if isinstance(report, Finished)}
+    return {run.order.task for run in journal.runs()} | ended
 
 
 def remove_old(folder: Path, now_s: float, retention_s: float, keep: Collection[str] = ()) -> int:

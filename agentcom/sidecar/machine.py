@@ -23,7 +23,7 @@ TIMEOUT_MAX_S = 10**9
 
 UNTESTED = SelfTest()
 
-REMEMBERED_MAX = 100
+REMEMBERED_MAX = 1_000
 REMEMBERED_BYTES = 1024 * 1024
 """How many of the last ends are remembered, and how large they may be all in all."""
 
@@ -79,6 +79,8 @@ class Held(Struct):
     ending: Ending = ""
     why: str = ""
     stopped: bool = False
+    stop: str = ""
+    """Entry of the order to stop it, which is settled when it is over: a later start of this sidecar has to find it."""
 
 
 class Machine:
@@ -164,10 +166,13 @@ class Machine:
 
     def _stopped(self, entry: str, order: Stop) -> list[Effect]:
         held = self._held.get(self._entry_of.get(order.token, ""))
-        if held is not None:
-            held.stopped = True
-            return [Send(settled=[entry]), *self._end(held, "canceled", order.why)]
-        return self._say_end(entry, order)
+        if held is None:
+            return self._say_end(entry, order)
+        held.stopped = True
+        if held.stop and held.stop != entry:
+            return [Send(settled=[entry])]
+        held.stop = entry
+        return self._end(held, "canceled", order.why)
 
     def _asked(self, entry: str, order: Ask) -> list[Effect]:
         return [Send(settled=[entry])] if order.token in self._entry_of else self._say_end(entry, order)
@@ -210,14 +215,15 @@ class Machine:
             self.remember(self._finished(held.order, lost))
             return [*self._answer(held), Forget(entry)]
         final = _final_outcome(held, outcome)
-        return [Send([self._finished(held.order, final)], [entry])]
+        return [Send([self._finished(held.order, final)], [entry, held.stop] if held.stop else [entry])]
 
     def _answer(self, held: Held) -> list[Effect]:
-        """Whoever ordered it to stop still counts on it here, and learns that it is over; the order is not settled."""
+        """Whoever ordered it to stop still counts on it here, and learns that it is over. What it was ordered to do is
+        not settled: that is another's now."""
         if not held.stopped:
             return []
         outcome = Outcome("canceled", "canceled", held.why)
-        return [Send([self._finished(held.order, outcome)])]
+        return [Send([self._finished(held.order, outcome)], [held.stop] if held.stop else [])]
 
     def left_behind(self, entry: str, order: Assign, outcome: Outcome) -> list[Effect]:
         """What an earlier start of this sidecar held, and what became of it."""
@@ -230,9 +236,12 @@ class Machine:
     def leases_lost(self, entries: Iterable[str]) -> list[Effect]:
         """These orders are not this sidecar's any more: it was thought dead, and somebody else has them."""
         effects: list[Effect] = []
+        stopping = {held.stop: held for held in self._held.values() if held.stop}
         for entry in entries:
             held = self._held.get(entry)
-            if held is not None:
+            if entry in stopping:
+                stopping[entry].stop = ""
+            elif held is not None:
                 effects += self._end(held, "lease_lost", "the order was reclaimed")
         return effects
 
@@ -282,6 +291,15 @@ class Machine:
     def held(self) -> Sequence[str]:
         """Entries of the orders that it works on."""
         return list(self._held)
+
+    def knows(self, token: str) -> bool:
+        """Whether this attempt is under way here, or its end is remembered."""
+        return token in self._entry_of or token in self._over
+
+    @property
+    def leased(self) -> Sequence[str]:
+        """Entries of the orders that it works on, and of those to stop it: they are not settled before it is over."""
+        return [*self._held, *(held.stop for held in self._held.values() if held.stop)]
 
     @property
     def tasks(self) -> Sequence[str]:

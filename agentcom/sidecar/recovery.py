@@ -14,7 +14,7 @@ from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome
 from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.machine import Effect, Machine
-from agentcom.sidecar.runners.base import Runner
+from agentcom.sidecar.runners.base import Runner, names_attempt
 
 
 class Recovered(Struct, frozen=True):
@@ -39,7 +39,7 @@ async def recover(
       that is reported, as a late result.
     - Pending in Redis, but neither: an agent in the sidecar's own process may have begun it, and so may a sidecar of
       this name with another folder, so it is lost; a command of this folder was never started, so the order is handed
-      back unharmed.
+      back unharmed; unless its files say how it ended, when a fail-over lost what was said of it.
     """
     settling = _settling(journal, machine)
     noted = {note.entry: note for note in journal.runs()}
@@ -57,9 +57,13 @@ async def recover(
     for entry, order in claimed.items():
         if entry in settling or entry in adopted:
             continue
-        if isinstance(order, Assign) and (runner.in_process or order.incarnation not in starts):
+        if not isinstance(order, Assign) or machine.knows(order.token):
+            effects += machine.ordered(entry, order, clock())
+        elif runner.in_process or order.incarnation not in starts:
             lost = Outcome("lost", "lost", "its sidecar was restarted; it may have begun")
             effects += machine.left_behind(entry, order, lost)
+        elif names_attempt(order) and (outcome := await runner.end_orphan(order, None)) is not None:
+            effects += machine.left_behind(entry, order, outcome)
         else:
             effects += machine.ordered(entry, order, clock())
     return Recovered(effects, adopted)

@@ -10,14 +10,13 @@ import anyio
 from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
-from agentcom.ids import is_id
 from agentcom.model.codec import read_spec
 from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
 from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.output import OutputBuffer
-from agentcom.sidecar.runners.base import Job, Runner, not_woken, unfit
+from agentcom.sidecar.runners.base import Job, Runner, names_attempt, not_woken, unfit
 
 log = logging.getLogger("agentcom.sidecar")
 
@@ -58,6 +57,8 @@ class Runs:
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._silent: set[str] = set()
         """Orders whose agents have shown no sign of life yet."""
+        self._reached: dict[str, Outcome] = {}
+        """Outcomes of what completed although it was being ended."""
         self._notes: dict[str, RunNote] = {}
         self._offsets: dict[str, int] = {}
 
@@ -70,7 +71,7 @@ class Runs:
 
     def adopt(self, group: TaskGroup, note: RunNote) -> None:
         """Go on with what an earlier start of this sidecar began."""
-        self._begin(group, note.entry, partial(self._go_on, note))
+        self._begin(group, note.entry, partial(self._go_on, note), begun=True)
 
     def end(self, entry: str) -> None:
         """End what runs for this order, with all of its processes."""
@@ -92,20 +93,28 @@ class Runs:
                 if self._offsets.get(entry) == offset:
                     del self._offsets[entry]
 
-    def _begin(self, group: TaskGroup, entry: str, work: Callable[[], Awaitable[Outcome]]) -> None:
+    def _begin(
+        self, group: TaskGroup, entry: str, work: Callable[[], Awaitable[Outcome]], *, begun: bool = False
+    ) -> None:
         scope = self._scopes[entry] = anyio.CancelScope()
-        group.start_soon(self._run, entry, work, scope)
+        group.start_soon(self._run, entry, work, scope, begun)
 
-    async def _run(self, entry: str, work: Callable[[], Awaitable[Outcome]], scope: anyio.CancelScope) -> None:
-        outcome = Outcome("failed", "lost", "it was ended before it had an outcome")
+    async def _run(
+        self, entry: str, work: Callable[[], Awaitable[Outcome]], scope: anyio.CancelScope, begun: bool
+    ) -> None:
+        outcome: Outcome | None = None
         self._silent.add(entry)
         try:
-            if not scope.cancel_called:
+            # What an earlier start began has to be ended, also if it is to be ended from the first moment on.
+            if begun or not scope.cancel_called:
                 with scope:
                     outcome = await work()
         except Exception as error:
             log.exception("the attempt of order %s failed in a way that no runner foresees", entry)
             outcome = not_woken(f"{type(error).__name__}: {error}")
+        reached = self._reached.pop(entry, None)
+        if outcome is None:
+            outcome = reached or Outcome("failed", "lost", "it was ended before it had an outcome")
         del self._scopes[entry]
         self._notes.pop(entry, None)
         self._offsets.pop(entry, None)
@@ -131,7 +140,8 @@ class Runs:
         try:
             job = self._job(note)
         except (ValueError, RecursionError) as error:
-            await self._runner.end_orphan(note.order, note.process)
+            with anyio.CancelScope(shield=True):
+                await self._runner.end_orphan(note.order, note.process)
             return not_woken(f"this sidecar cannot read the task: {error}")
         return await self._runner.adopt(job, note.process)
 
@@ -154,7 +164,7 @@ class Runs:
             self._on_alive(entry)
 
         spec = read_spec(order.spec)
-        if not is_id(order.task) or spec.id != order.task or not order.token.replace(".", "").isalnum():
+        if spec.id != order.task or not names_attempt(order):
             raise ValueError("its id or its token is malformed")
         return Job(
             entry,
@@ -165,6 +175,7 @@ class Runs:
             spawned=spawned,
             printed=partial(self._output.add, order.task, order.attempt),
             followed=followed,
+            reached=partial(self._reached.__setitem__, entry),
             offset=note.offset,
         )
 

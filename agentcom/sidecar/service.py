@@ -31,7 +31,7 @@ from agentcom.settings import Policy
 from agentcom.sidecar.beats import Beats
 from agentcom.sidecar.card import beat_interval_s, card_of
 from agentcom.sidecar.checks import Check, machine_checks
-from agentcom.sidecar.housekeeping import keep_house
+from agentcom.sidecar.housekeeping import keep_house, noted_tasks
 from agentcom.sidecar.incarnation import next_incarnation, superseded
 from agentcom.sidecar.journal import Journal
 from agentcom.sidecar.machine import Adopt, Effect, End, Forget, Machine, Send, Start
@@ -51,6 +51,9 @@ log = logging.getLogger("agentcom.sidecar")
 GOODBYE_S = 5.0
 """How long a sidecar that stops tries to say its last words to Redis; the next start says what stays unsaid."""
 
+PULSE_S = 1.0
+"""How often a sidecar that comes to its end tells the watchdog that it lives."""
+
 SPARE_READ = 8
 """Orders read beyond the free slots: to cancel something is never kept waiting by full slots."""
 
@@ -69,7 +72,8 @@ class SidecarService:
         clock: Unix time in ms, that never goes back.
         random_hex: a text of twice so many random hexadecimal digits.
         journal: what it must not forget; on disk in `folder` if none is given.
-        pulse: called at every turn of the loop that reads orders, also while Redis is away, for a watchdog to see.
+        pulse: called at every turn of the loop that reads orders, also while Redis is away, and once a second
+            while this comes to its end, for a watchdog to see.
         checks: what its self-tests look at besides the runner, by name; its own folder if none are given.
     """
 
@@ -159,6 +163,7 @@ class SidecarService:
                 self._perform(self._recovered.effects)
                 self._group.start_soon(self._serve, on_ready)
                 await self._stopping.wait()
+                loops.start_soon(self._pulse_on)
                 await self._drain()
                 self._group.cancel_scope.cancel()
             if not isinstance(self._refused, CredentialsRefused):
@@ -166,6 +171,12 @@ class SidecarService:
             loops.cancel_scope.cancel()
         if not isinstance(self._refused, CredentialsRefused):
             await self._say_last_words()
+
+    async def _pulse_on(self) -> None:
+        """The loop that reads may have ended, when Redis refuses this user or a newer sidecar has taken over."""
+        while True:
+            self._pulse()
+            await anyio.sleep(PULSE_S)
 
     def stop(self) -> None:
         """Take no more work and come to an end in good order."""
@@ -327,7 +338,7 @@ class SidecarService:
         self._take(await self._store.entries(unknown))
 
     def _knows(self, entry: str) -> bool:
-        return entry in self._runs or entry in self._outbox.settling
+        return entry in self._runs or entry in self._outbox.settling or entry in self._machine.leased
 
     # -------------------------------------------------------------- effects
 
@@ -355,7 +366,7 @@ class SidecarService:
         self._note_if_all_ended()
 
     def _tasks(self) -> Sequence[str]:
-        return self._machine.tasks
+        return [*self._machine.tasks, *noted_tasks(self._journal)]
 
     def _note_if_all_ended(self) -> None:
         if self._machine.draining and not self._machine.held:

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from agentcom.broker import connection, primary
 from agentcom.broker.connection import Connections, connected, explained, named, until_back
@@ -176,6 +177,28 @@ async def test_one_server_with_another_password_ends_nobody_while_the_primary_is
         with pytest.raises(ServerUnavailable, match=f"{second.place}: it is a replica; {odd.place}: NOAUTH"):
             async with connected(both(first, second, odd)):
                 raise AssertionError
+
+
+async def test_who_had_found_the_primary_is_not_ended_by_another_server_that_refuses_it(
+    pair: tuple[TcpServer, TcpServer],
+) -> None:
+    first, _ = pair
+    with TcpServer(first.folder.with_name("odd"), any_binary(), {"requirepass": "odd"}) as odd:
+        async with to(both(first, odd)) as connections:
+            await connections.commands.set("k", "v")
+            first.kill()
+            await connections.commands.connection.disconnect()  # type: ignore[union-attr]
+            with pytest.raises(RedisConnectionError) as away:
+                await connections.commands.get("k")
+            assert isinstance(named(away.value, "redis://h"), ServerUnavailable)
+            assert f"{odd.place}: NOAUTH" in str(away.value)
+            first.start()
+            await write(connections, "after")
+            first("CONFIG", "SET", "requirepass", "new")
+            await connections.commands.connection.disconnect()  # type: ignore[union-attr]
+            with pytest.raises(RedisConnectionError) as refused:
+                await connections.commands.get("k")
+            assert isinstance(named(refused.value, "redis://h"), CredentialsRefused), "the primary itself refuses it"
 
 
 # ------------------------------------------------------------ sentinels

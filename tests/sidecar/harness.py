@@ -63,11 +63,18 @@ def command(folder: Path, *argv: str, policy: Policy = POLICY) -> CommandRunner:
 
 
 def service_of(
-    connections: Connections, pool: str, folder: Path, runner: Runner, *, slots: int = 2, policy: Policy = POLICY
+    connections: Connections,
+    pool: str,
+    folder: Path,
+    runner: Runner,
+    *,
+    slots: int = 2,
+    policy: Policy = POLICY,
+    pulse: Callable[[], None] = lambda: None,
 ) -> SidecarService:
     kind = "python" if runner.in_process else "command"
     card = card_of({}, slots=slots, accepts="", context_tokens=0, runner=kind, version="test")
-    return SidecarService(connections, pool, "oak", card, runner, folder, policy)
+    return SidecarService(connections, pool, "oak", card, runner, folder, policy, pulse=pulse)
 
 
 class Sidecar:
@@ -103,14 +110,23 @@ class Sidecar:
 
 @asynccontextmanager
 async def working(
-    url: str, pool: str, folder: Path, runner: Runner, *, slots: int = 2, policy: Policy = POLICY, greets: bool = True
+    url: str,
+    pool: str,
+    folder: Path,
+    runner: Runner,
+    *,
+    slots: int = 2,
+    policy: Policy = POLICY,
+    greets: bool = True,
+    pulse: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Sidecar]:
     """A sidecar at work in this process; left hard, as by a second SIGTERM."""
     connections, at_desk = Connections(url, one_reader=True), desk_client(url)
     try:
         desk = Desk(at_desk, pool, "oak")
         greeted = len([one for one in await desk.reports() if isinstance(one, Hello)]) if greets else 0
-        sidecar = Sidecar(service_of(connections, pool, folder, runner, slots=slots, policy=policy), desk)
+        service = service_of(connections, pool, folder, runner, slots=slots, policy=policy, pulse=pulse)
+        sidecar = Sidecar(service, desk)
         async with anyio.create_task_group() as group:
             group.start_soon(sidecar.run)
             if greets:

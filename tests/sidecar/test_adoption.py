@@ -13,6 +13,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from agentcom.broker.keys import ORDERS_GROUP
 from agentcom.model.codec import encode
 from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome
@@ -274,6 +275,76 @@ async def test_what_was_adopted_can_be_ended_with_all_that_it_started(
     outcome = (await desk.outcome(order)).outcome
     assert outcome.result == ("canceled" if how == "canceled" else "handed_back")
     assert gone(int((tmp_path / "pid").read_text()), 0)
+
+
+STUBBORN = "trap 'echo asked >> $0/asked' TERM; echo $$ > $0/pid; while :; do sleep 0.05; done"
+
+
+@pytest.mark.pitfall_4
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_stop_holds_also_if_the_sidecar_is_killed_before_the_agent_has_ended(
+    program: Program, desk: Desk, folder: Path, tmp_path: Path, noted: bool
+):
+    order, note = await begun(program, desk, folder, STUBBORN.replace("$0", str(tmp_path)))
+    await written(tmp_path / "pid")
+    await desk.order(stop(order))
+    await lines(tmp_path / "asked")
+    program.kill()
+    pid = int((tmp_path / "pid").read_text())
+    assert identify(pid) is not None, "it was killed within the grace"
+    if not noted:
+        Journal(folder / "journal").started(replace(note, process=None))
+    program.start(*OTHER)
+    assert (await desk.outcome(order)).outcome.result == "canceled"
+    assert gone(pid, 0)
+    await settled(desk, folder)
+
+
+@pytest.mark.pitfall_4
+async def test_a_stop_that_came_while_no_sidecar_watched_ends_what_is_adopted(
+    program: Program, desk: Desk, folder: Path, tmp_path: Path
+):
+    order, _ = await begun(program, desk, folder, STUBBORN.replace("$0", str(tmp_path)))
+    await written(tmp_path / "pid")
+    program.kill()
+    await desk.order(stop(order))
+    program.start(*OTHER)
+    assert (await desk.outcome(order)).outcome.result == "canceled"
+    assert gone(int((tmp_path / "pid").read_text()), 0)
+    await settled(desk, folder)
+
+
+async def test_what_an_adopted_agent_completes_while_it_is_being_ended_counts(
+    program: Program, desk: Desk, folder: Path, tmp_path: Path
+):
+    end = """end() { echo '{"summary": "all of it"}' > $AGENTCOM_RESULT_FILE; exit 0; }; trap end TERM"""
+    script = f"{end}; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
+    order, _ = await begun(program, desk, folder, script)
+    await written(tmp_path / "pid")
+    program.kill()
+    program.start(*OTHER)
+    await desk.hello(2)
+    assert await program.stop() == 0
+    outcome = (await desk.outcome(order)).outcome
+    assert (outcome.result, outcome.summary) == ("completed", "all of it")
+
+
+@pytest.mark.pitfall_1
+async def test_what_is_adopted_goes_on_also_if_it_was_ordered_by_two_entries(
+    program: Program, desk: Desk, folder: Path, tmp_path: Path
+):
+    script = f"echo $$ >> {tmp_path}/began; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    order, _ = await begun(program, desk, folder, script)
+    await lines(tmp_path / "began")
+    program.kill()
+    await desk.order(order)
+    await desk.redis.xreadgroup(ORDERS_GROUP, order.incarnation, {desk.orders: ">"})
+    program.start(*OTHER)
+    await desk.hello(2)
+    (tmp_path / "go").touch()
+    assert (await desk.outcome(order)).outcome.result == "completed"
+    assert len(lines_of(tmp_path / "began")) == 1
+    await settled(desk, folder)
 
 
 async def test_its_output_goes_on_where_the_last_beat_was(program: Program, desk: Desk, folder: Path, tmp_path: Path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec import structs
 
 from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome, Usage
@@ -360,3 +361,20 @@ async def test_of_output_that_is_printed_faster_than_it_can_be_passed_on_the_end
     await bench.sh("head -c 9000000 /dev/zero; echo the end")
     assert bench.heard.output.endswith(b"\0the end\n")
     assert len(bench.heard.output) < 9_000_000
+
+
+@pytest.mark.parametrize(("script", "told"), [("exit 0", [Outcome("completed", exit_code=0)]), ("exit 3", [])])
+async def test_only_what_had_completed_before_anybody_looked_is_told_of_while_it_is_being_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, script: str, told: list[Outcome]
+):
+    monkeypatch.setattr("agentcom.sidecar.runners.command.POLL_S", 60.0)
+    reached: list[Outcome] = []
+    job = structs.replace(bench.job(), reached=reached.append)
+    ended = bench.folder / "attempts" / f"{ID}.{TOKEN}" / "exit"
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.runner("sh", "-c", script).run, job)
+        with anyio.fail_after(10):
+            while not ended.exists():
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    assert reached == told

@@ -61,6 +61,34 @@ async def test_an_order_that_was_delivered_and_not_started_is_handed_back(progra
     assert (await desk.left(), await desk.pending()) == (0, [])
 
 
+FILES = {
+    "completed": ({"exit": "ended 0", "result.json": '{"summary": "all of it"}'}, "completed", "all of it"),
+    "failed": ({"exit": "ended 3"}, "failed", ""),
+    "killed with its keeper": ({"exit.new": "running 1"}, "lost", ""),
+}
+
+
+@pytest.mark.pitfall_1
+@pytest.mark.parametrize(("files", "result", "summary"), FILES.values(), ids=FILES.keys())
+async def test_an_order_of_which_a_fail_over_lost_the_end_is_answered_by_what_its_files_say(
+    program: Program, desk: Desk, folder: Path, files: dict[str, str], result: str, summary: str
+):
+    """Its end was said and settled, so nothing is noted of it any more; then Redis fell back to before that."""
+    await desk.redis.xgroup_create(desk.orders, ORDERS_GROUP, id="0", mkstream=True)
+    order = assign("sc-0000000000001-1-abcd")
+    Journal(folder / "journal").began(order.incarnation)
+    attempt = folder / "attempts" / f"{order.task}.{order.token}"
+    attempt.mkdir(parents=True)
+    for name, text in files.items():
+        (attempt / name).write_text(text)
+    await desk.order(order)
+    await desk.redis.xreadgroup(ORDERS_GROUP, order.incarnation, {desk.orders: ">"})
+    program.start("true")
+    outcome = (await desk.outcome(order)).outcome
+    assert (outcome.result, outcome.summary) == (result, summary)
+    assert (await desk.left(), await desk.pending()) == (0, [])
+
+
 async def test_a_function_that_may_have_begun_is_reported_lost(program: Program, desk: Desk):
     program.start()
     order = assign((await desk.hello()).incarnation)

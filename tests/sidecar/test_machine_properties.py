@@ -29,6 +29,7 @@ class Sidecar(RuleBasedStateMachine):
         self.number = 0
         self.orders: dict[str, Assign] = {}
         self.stops: dict[str, Stop] = {}
+        self.lost_stops: set[str] = set()
         self.running: dict[str, str] = {}
         self.started: Counter[str] = Counter()
         self.ending: set[str] = set()
@@ -119,6 +120,12 @@ class Sidecar(RuleBasedStateMachine):
         self.owed[order.token] += 1
         self.perform(self.machine.ordered(entry, self.stops[entry], self.now))
 
+    @precondition(lambda self: self.stops.keys() & set(self.machine.leased))
+    @rule(data=st.data())
+    def stopped_by_the_same_order_again(self, data: st.DataObject) -> None:
+        entry = data.draw(st.sampled_from(sorted(self.stops.keys() & set(self.machine.leased))))
+        assert self.machine.ordered(entry, self.stops[entry], self.now) == []
+
     @precondition(lambda self: self.orders)
     @rule(data=st.data())
     def asked(self, data: st.DataObject) -> None:
@@ -178,8 +185,9 @@ class Sidecar(RuleBasedStateMachine):
     @precondition(lambda self: self.orders)
     @rule(data=st.data())
     def leases_lost(self, data: st.DataObject) -> None:
-        entries = data.draw(st.sets(st.sampled_from(sorted(self.orders))))
+        entries = data.draw(st.sets(st.sampled_from(sorted(self.orders | self.stops))))
         self.lost |= entries & self.running.keys()
+        self.lost_stops |= entries & self.stops.keys() & set(self.machine.leased)
         self.perform(self.machine.leases_lost(entries))
 
     @rule(passed=st.sampled_from([1, 100, 300, 2_000]))
@@ -214,10 +222,12 @@ class Sidecar(RuleBasedStateMachine):
             assert bool(self.forgotten[entry]) == (entry in self.lost and entry not in self.running)
 
     @invariant()
-    def each_stop_is_settled_once_and_answered(self) -> None:
+    def each_stop_is_leased_until_it_is_settled_once_and_answered(self) -> None:
         live = set(self.running.values())
+        leased = set(self.machine.leased)
         for entry, stop in self.stops.items():
-            assert self.settled[entry] == 1
+            assert (entry in leased) + self.settled[entry] + (entry in self.lost_stops) == 1, entry
+            assert stop.token in live or entry not in leased
             assert stop.token in live or not self.owed[stop.token], "its slot would never become free"
 
     @invariant()
@@ -233,7 +243,7 @@ class Sidecar(RuleBasedStateMachine):
             for entry in sorted(self.running):
                 self.end(entry, Outcome("failed", "lost"))
             self.each_order_is_settled_or_forgotten_once_when_it_is_over()
-            self.each_stop_is_settled_once_and_answered()
+            self.each_stop_is_leased_until_it_is_settled_once_and_answered()
             assert self.machine.held == []
             assert self.machine.tick(10**12) == []
             assert self.machine.wake_at() is None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import anyio
 import pytest
 from msgspec import structs
 
 from agentcom.broker.embedded import EmbeddedServer
+from agentcom.errors import ConfigurationError
 from agentcom.model.codec import encode
 from agentcom.model.messages import Goodbye, Hello
 from agentcom.sidecar.runners.python import Task
-from tests.sidecar.harness import POLICY, assign, command, python, results, until, working
+from tests.sidecar.bench import written
+from tests.sidecar.harness import POLICY, assign, command, python, results, stop, until, working
 
 pytestmark = pytest.mark.process
 
@@ -80,3 +85,58 @@ async def test_orders_that_come_with_the_stop_are_handed_back(server: EmbeddedSe
             assert (await sidecar.desk.outcome(order)).outcome.result in ("handed_back", "completed")
         assert await sidecar.desk.left() == 0
         assert any(isinstance(one, Goodbye) for one in await sidecar.desk.reports())
+
+
+def ending_with(tmp_path: Path, at_the_end: str) -> tuple[str, str, str]:
+    """An agent that works until it is asked to end, and what it does then."""
+    loop = "while :; do sleep 0.05; done"
+    return "sh", "-c", f"end() {{ {at_the_end}; exit 0; }}; trap end TERM; echo $$ > {tmp_path}/pid; {loop}"
+
+
+WHOLE = """echo '{"summary": "all of it"}' > $AGENTCOM_RESULT_FILE"""
+ENDS = {
+    "handed back, with a result": ("stop", WHOLE, "completed", "all of it"),
+    "handed back, without one": ("stop", ":", "handed_back", ""),
+    "out of time, with a result": ("timeout", WHOLE, "completed", "all of it"),
+    "out of time, without one": ("timeout", ":", "failed", ""),
+    "canceled": ("cancel", WHOLE, "canceled", "all of it"),
+}
+
+
+@pytest.mark.parametrize(("why", "at_the_end", "result", "summary"), ENDS.values(), ids=ENDS.keys())
+async def test_what_an_agent_completes_while_it_is_being_ended_counts(
+    server: EmbeddedServer, pool, tmp_path, why, at_the_end, result, summary
+):
+    policy = structs.replace(POLICY, drain_s=0.1, grace_s=5.0)
+    runner = command(tmp_path, *ending_with(tmp_path, at_the_end), policy=policy)
+    async with working(server.url, pool, tmp_path, runner, policy=policy) as sidecar:
+        order = await sidecar.order(timeout_s=1.5 if why == "timeout" else 60.0)
+        await written(tmp_path / "pid")
+        if why == "stop":
+            await sidecar.stop()
+        elif why == "cancel":
+            await sidecar.desk.order(stop(order))
+        outcome = (await sidecar.desk.outcome(order)).outcome
+        assert (outcome.result, outcome.summary) == (result, summary)
+
+
+@pytest.mark.pitfall_3
+async def test_a_watchdog_sees_that_it_lives_while_it_ends_for_a_newer_one(server: EmbeddedServer, pool, tmp_path):
+    pulses: list[float] = []
+    script = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"
+    runner = command(tmp_path, "sh", "-c", script, policy=structs.replace(POLICY, grace_s=4.0))
+
+    async def be_superseded() -> None:
+        async with working(
+            server.url, pool, tmp_path, runner, pulse=lambda: pulses.append(anyio.current_time())
+        ) as sidecar:
+            await sidecar.order()
+            await written(tmp_path / "pid")
+            await sidecar.desk.order(assign("sc-9999999999999-1-ffff"))
+            with anyio.fail_after(20):
+                await sidecar.ended.wait()
+
+    with pytest.raises(ConfigurationError, match="newer sidecar"):
+        await be_superseded()
+    assert anyio.current_time() - pulses[-1] < 3
+    assert all(later - earlier < 3 for earlier, later in pairwise(pulses))

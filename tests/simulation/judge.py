@@ -22,7 +22,7 @@ from agentcom.model.codec import (
 )
 from agentcom.model.lifecycle import ENDED, RUNNING, allowed
 from agentcom.model.messages import Accepted, Assign, Beat, Finished, Line
-from agentcom.model.task import PRIORITIES, CarriedRecord
+from agentcom.model.task import PRIORITIES, CarriedRecord, Outcome
 from agentcom.settings import Policy
 from tests.simulation.hosts import Run
 from tests.simulation.loop import SimLoop
@@ -244,7 +244,7 @@ class Judge:
             run = self.begun.get(attempt.token)
             if run is None or run.outcome is None or run.outcome.result != "completed":
                 self.accuse(f"it counts as completed, and no agent has completed {attempt.token}", line.task)
-        elif attempt.outcome is not None and all(report.outcome != attempt.outcome for report in told):
+        elif attempt.outcome is not None and not any(_means(report.outcome, attempt.outcome) for report in told):
             self.accuse("its outcome is none that was reported", line.task)
 
     def _recorded(self, view: View, task: str, record: CarriedRecord, *, given: bool) -> None:
@@ -351,6 +351,11 @@ def _demand(known: TaskView) -> tuple[Any, ...]:
     spec = known.spec
     assert spec is not None
     return (spec.requires, spec.prefer, spec.context_tokens, spec.agent)
+
+
+def _means(reported: Outcome, recorded: Outcome) -> bool:
+    """Whether an outcome may be recorded for this report: that of a stop that a fail-over made unsaid is a lost one."""
+    return reported == recorded or (reported.result, recorded.result) == ("canceled", "lost")
 
 
 def _told(report: Any) -> str:

@@ -17,6 +17,7 @@ TYPES = {
     "HDEL": "hash",
     "ZADD": "zset",
     "ZREM": "zset",
+    "HAS": "stream",
     "XADD": "stream",
     "XACK": "stream",
     "XDEL": "stream",
@@ -59,6 +60,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
+def _would_trim_unread(model: RedisModel, key: str, position: Any) -> bool:
+    return not model.xrange(key, position, position) and bool(model.xrange(key, "-", position, count=1))
+
+
 def commands_of(keys: list[str], arguments: list[Any]) -> list[tuple[str, str, list[Any]]]:
     """The commands of a commit's call: name, key, arguments."""
     found = []
@@ -89,7 +94,7 @@ def commit(model: RedisModel, keys: list[str], arguments: list[Any]) -> Any:
         found = model.type_of(key)
         if name in TYPES and found not in (TYPES[name], "none"):
             raise ResponseError(f"WRONGTYPE {key} is a {found}, not a {TYPES[name]}")
-    if any(name == "HAS" and not model.xrange(key, rest[0], rest[0]) for name, key, rest in listed):
+    if any(name == "HAS" and _would_trim_unread(model, key, rest[0]) for name, key, rest in listed):
         return b"moved"
     failure: ResponseError | None = None
     for name, key, rest in listed:

@@ -16,7 +16,7 @@ from tests.simulation.scenario import calm, flapping, long_work
 
 ROOT = Path(__file__).parents[2]
 
-WILD_SEEDS = range(1, 601)
+WILD_SEEDS = range(1, 451)
 LOSING_SEEDS = range(1, 101)
 MILD_SEEDS = range(1, 5)
 

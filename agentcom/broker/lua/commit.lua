@@ -18,7 +18,7 @@ end
 -- Redis does not undo what a script wrote before one of its commands failed, so every key's type is looked at first.
 local types = {
   HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset',
-  XADD = 'stream', XACK = 'stream', XDEL = 'stream', XTRIM = 'stream',
+  XADD = 'stream', XACK = 'stream', XDEL = 'stream', XTRIM = 'stream', HAS = 'stream',
 }
 local seen = {}
 local at = 7
@@ -31,6 +31,10 @@ while at <= #ARGV do
       return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
     end
   end
+  -- During a fail-over the leader may have read from a server that is not this one: where the last entry that it took
+  -- into account is not here, the older ones that are would be trimmed unread.
+  if ARGV[at + 1] == 'HAS' and #redis.call('XRANGE', key, ARGV[at + 3], ARGV[at + 3]) == 0
+    and #redis.call('XRANGE', key, '-', ARGV[at + 3], 'COUNT', 1) > 0 then return 'moved' end
   at = at + 3 + tonumber(ARGV[at])
 end
 
@@ -40,7 +44,8 @@ local failure
 at = 7
 while at <= #ARGV do
   local count = tonumber(ARGV[at])
-  local reply = redis.pcall(ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], unpack(ARGV, at + 3, at + 2 + count))
+  local reply = ARGV[at + 1] ~= 'HAS'
+    and redis.pcall(ARGV[at + 1], KEYS[tonumber(ARGV[at + 2])], unpack(ARGV, at + 3, at + 2 + count))
   if type(reply) == 'table' and reply['err'] then failure = failure or reply end
   at = at + 3 + count
 end

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from agentcom.ids import is_id
 from agentcom.model.codec import decode_report, encode
 from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome, TaskSpec
@@ -20,7 +21,7 @@ RETRY_AFTER_MAX_S = 7 * 86_400.0
 """An agent that says that it can be tried again only later than this is taken to say nothing."""
 
 
-def _ignore(_: int) -> None:
+def _ignore(_: object) -> None:
     pass
 
 
@@ -36,6 +37,7 @@ class Job(Struct, frozen=True):
         spawned: to be called with the process that works on it, before it can show life.
         printed: to be called with what the agent prints.
         followed: to be called with how many bytes of the agent's output were passed on, all in all.
+        reached: to be called with the outcome of an attempt that completed although it was being ended.
         offset: of an attempt that is adopted: how many were passed on before.
     """
 
@@ -47,6 +49,7 @@ class Job(Struct, frozen=True):
     spawned: Callable[[ProcessIdentity], None]
     printed: Callable[[bytes], None]
     followed: Callable[[int], None] = _ignore
+    reached: Callable[[Outcome], None] = _ignore
     offset: int = 0
 
 
@@ -57,23 +60,33 @@ class Runner(Protocol):
     """Whether the agent dies with the sidecar; if so there is nothing to look for after a crash."""
 
     async def run(self, job: Job) -> Outcome:
-        """Do the task. Cancelling this ends everything that was started, and only then lets go."""
+        """Do the task. Cancelling this ends everything that was started, and only then lets go.
+
+        What had completed all the same, `job.reached` is told of before.
+        """
         ...
 
     async def adopt(self, job: Job, process: ProcessIdentity | None) -> Outcome:
-        """Go on with what an earlier start of the sidecar left running, as `run` does with what it started itself.
+        """Go on with what an earlier start of the sidecar left running, as `run` does with what it started itself,
+        also if it is cancelled before it begins.
 
         Without a process, none was noted, though there may be one.
         """
         ...
 
     async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> Outcome | None:
-        """End what an earlier start of the sidecar left running for this order; what it had come to if it had ended."""
+        """End what an earlier start of the sidecar left running for this order; what had become of it before, or None
+        if it never began."""
         ...
 
     async def self_test(self) -> str:
         """Why the agent cannot be woken, in one line; empty if it can. Cancelling this ends what it started."""
         ...
+
+
+def names_attempt(order: Assign) -> bool:
+    """Whether this order's task and token are such as name an attempt, and may be parts of a path."""
+    return is_id(order.task) and order.token.replace(".", "").isalnum()
 
 
 def not_woken(why: str) -> Outcome:

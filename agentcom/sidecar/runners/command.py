@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -93,8 +93,7 @@ class CommandRunner:
                     await tail.follow(POLL_S)
                 await tail.finish()
         finally:
-            with anyio.CancelScope(shield=True):
-                await end_tree(process, files.mark, self._grace_s)
+            await self._end_all(job, files, end_tree(process, files.mark, self._grace_s))
         if not files.begun and files.output.exists():
             return unfit(f"the command was not started: {files.last_words()}")
         return self._end(job, files, files.ended or Ended(code))
@@ -106,18 +105,17 @@ class CommandRunner:
         """
         files = self._files(job.spec.id, job.token)
         leader = process
-        if process is None and files.ended is None:
-            leader = await find_leader(files.mark, files.keeper)
-            if leader is not None:
-                job.spawned(leader)
         try:
+            if process is None and files.ended is None:
+                leader = await find_leader(files.mark, files.keeper)
+                if leader is not None:
+                    job.spawned(leader)
             with Tail(files.output, job) as tail:
                 while leader is not None and is_running(leader):
                     await tail.follow(STRANGER_POLL_S)
                 await tail.finish()
         finally:
-            with anyio.CancelScope(shield=True):
-                await end_orphan(leader, files.mark, self._grace_s)
+            await self._end_all(job, files, end_orphan(leader, files.mark, self._grace_s))
         if files.ended is not None:
             return self._end(job, files, files.ended)
         if leader is None and not files.begun:
@@ -129,7 +127,24 @@ class CommandRunner:
         files = self._files(order.task, order.token)
         ended = files.ended
         await end_orphan(process, files.mark, self._grace_s)
-        return outcome_of(ended, files, self._clock()) if ended is not None else None
+        if ended is not None:
+            return outcome_of(ended, files, self._clock())
+        return Outcome("lost", "lost", "it began, and its end was not noted") if files.begun else None
+
+    async def _end_all(self, job: Job, files: AttemptFiles, end: Awaitable[None]) -> None:
+        """End an attempt's tree. What completed while it was being ended is said, or nobody would hear of it.
+
+        Of what was asked to end, exit 0 alone says only that it obeyed; with a result file, that it is done.
+        """
+        by_itself = files.ended is not None
+        with anyio.CancelScope(shield=True):
+            await end
+        ended = files.ended
+        if ended is not None and (by_itself or files.result.exists()):
+            outcome = outcome_of(ended, files, self._clock())
+            if outcome.result == "completed":
+                job.alive()
+                job.reached(outcome)
 
     async def _probe(self) -> str:
         argv = self._settings.self_test

@@ -282,3 +282,16 @@ async def test_a_finish_of_more_orders_than_lua_unpacks_is_one_step(pool: Pool) 
     assert await pool.redis.xlen(pool.names.reports) == 9_000
     ((_, fields),) = await pool.redis.xrange(pool.names.reports, count=1)
     assert isinstance(decode_report(fields[b"m"]), Hello)
+
+
+@pytest.mark.pitfall_1
+async def test_what_was_read_elsewhere_is_not_committed_where_it_would_trim_what_nobody_read(pool: Pool) -> None:
+    """A fail-over between reading and committing: the new server lacks the last entry, and holds another before it."""
+    fence = await pool.lead()
+    await pool.redis.xadd(pool.names.reports, {"m": "unread"}, id="5-0")
+    assert await pool.commit(fence, reports_at="7-0", orders=[order_out()]) == "moved"
+    assert await pool.redis.xlen(pool.names.reports) == 1
+    assert not await pool.redis.exists(pool.names.orders("oak"))
+    await pool.redis.xadd(pool.names.reports, {"m": "read"}, id="7-0")
+    assert await pool.commit(fence, reports_at="7-0") == "done"
+    assert await pool.redis.xlen(pool.names.reports) == 0
