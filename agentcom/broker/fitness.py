@@ -24,7 +24,7 @@ async def check_server(redis: Redis, url: str) -> str:
     Raises:
         ServerUnavailable: it cannot be reached, or is a replica.
         CredentialsRefused: it refuses the user or password.
-        ConfigurationError: it is too old, or may evict what it promised to keep.
+        ConfigurationError: it is a sentinel, has no such database, is too old, or may evict what it promised to keep.
     """
     told: dict[str, Any] = {}
     try:
@@ -32,6 +32,9 @@ async def check_server(redis: Redis, url: str) -> str:
             told |= await redis.info(section)
     except Exception as error:
         raise named(error, url) from error
+    if told.get("redis_mode") == "sentinel":
+        problem = f"{mask_url(url)} is a sentinel, which keeps no data"
+        raise ConfigurationError(problem, "Name the service that it watches: sentinel://HOST:PORT/SERVICE")
     product = "valkey" if "valkey_version" in told else "redis"
     where = f"{product} at {mask_url(url)}"
     version = str(told.get(f"{product}_version", "0"))

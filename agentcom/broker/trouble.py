@@ -25,7 +25,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from agentcom.errors import CredentialsRefused, ServerUnavailable
+from agentcom.errors import ConfigurationError, CredentialsRefused, ServerUnavailable
 from agentcom.settings.rendering import mask_url
 
 TROUBLE = (RedisError, OSError)
@@ -184,6 +184,9 @@ def explained(error: Exception) -> str:
     return f"{label}, {meaning.what}{_quote(error) if meaning.quoted else ''}. {meaning.remedy}"
 
 
+NO_DATABASE = "DB index is out of range"
+
+
 def named(error: Exception, url: str) -> Exception:
     """The same error, as one that says what to do; errors that are not Redis's are returned as they are."""
     where = mask_url(url)
@@ -191,6 +194,9 @@ def named(error: Exception, url: str) -> Exception:
         return _credentials_refused(error, f"Redis at {where}")
     if not isinstance(error, TROUBLE):
         return error
+    if NO_DATABASE in str(error):
+        problem = f"Redis at {where} has no database of that number"
+        return ConfigurationError(problem, "Name a smaller one, or raise `databases` in the server's configuration")
     label, meaning = _meaning(error)
     if meaning is not None:
         quote = _quote(error) if meaning.quoted else ""

@@ -229,7 +229,8 @@ def status(
     if json:
         show_json({"pool": pool, "system": of_machine, "units": [_document(*one) for one in states]})
     elif not states:
-        warn(f"no unit of {_words(role, agent)} of pool {pool} is in {units}; install one: agentcom service install")
+        what = f"no unit of {_words(role, agent)} of pool {pool} is in {units}"
+        warn(f"{what}; install one: agentcom service install {role or 'scheduler'}")
     else:
         _show(states)
     if not states or not all(state.works for _, (state, _) in states):

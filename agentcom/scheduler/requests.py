@@ -277,7 +277,8 @@ def _requeue(state: State, request: Requeue, found: Found, now: int) -> Iterable
     if record is None:
         yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
     elif work is None or record.state in ENDED:
-        yield Refusal(request.task, f"it has ended already: {record.state}; `agentcom retry` sends it back")
+        hint = "; `agentcom retry` sends it back" if record.state in ("failed", "canceled") else ""
+        yield Refusal(request.task, f"it has ended already: {record.state}{hint}")
     elif record.state == "input_required":
         yield Refusal(request.task, "it waits for a person; `agentcom retry` sends it on")
     elif request.generation not in (0, record.generation):

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from agentcom.broker import connection, primary
 from agentcom.broker.connection import Connections, connected, explained, named, until_back
-from agentcom.errors import CredentialsRefused, ServerUnavailable
+from agentcom.errors import ConfigurationError, CredentialsRefused, ServerUnavailable
 from tests.broker.groups import SentinelServer, TcpServer, free_port, replicated, watched
 from tests.broker.servers import any_binary
 from tests.scheduler.harness import QUICK, Agent, Pool, at_work, eventually, leading
@@ -353,3 +353,16 @@ def listening(serve: Any) -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
         accepting.join(5)
+
+
+async def test_a_sentinel_named_as_a_server_and_a_database_that_is_not_there_are_said_and_end_a_program(
+    tmp_path: Path,
+) -> None:
+    with watched(tmp_path, any_binary()) as (first, _, sentinels):
+        for url, said in (
+            (f"redis://{sentinels[0].place}", "is a sentinel, which keeps no data. Name the service"),
+            (f"redis://{first.place}/99", "has no database of that number"),
+        ):
+            with anyio.fail_after(FOLLOWED_WITHIN_S), pytest.raises(ConfigurationError, match=said):
+                async with connected(url, wait=True):
+                    pass
