@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentcom.diagnosis.look import Look, Trouble, milliseconds, spoken
+from agentcom.scheduler.livelock import SIGN
 from agentcom.wording import count
 
-LIVELOCK = "livelock"
 BEHIND_MS = 30_000
 """A leader that was killed is replaced within its lease and a quarter; with the default lease, well within this."""
 
@@ -20,7 +20,7 @@ POOL = "pool"
 
 def livelock(look: Look) -> Iterator[Trouble]:
     """Work goes round, and none of it is done."""
-    since_at = look.snapshot.signs.get(LIVELOCK)
+    since_at = look.snapshot.signs.get(SIGN)
     if since_at is not None:
         lasts = f" for {look.since(since_at)}" if since_at else ""
         policy = look.policy

@@ -9,12 +9,10 @@ from agentcom.model.messages import Assign, DeadLetter, Line, Stop
 from agentcom.model.reasons import blames_agent, class_of
 from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
 from agentcom.scheduler import health
+from agentcom.scheduler.livelock import SIGN
 from agentcom.scheduler.retry import Decision, decide
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work, agents_to_avoid
-
-SIGN = "livelock"
-"""Under this name the pool's head says since when there is a livelock."""
 
 SUCCESS_MEMORY = 0.9
 """How much of an agent's success share the attempts before the last one make up."""
@@ -198,6 +196,12 @@ def stop_running(state: State, work: Work, why: str) -> None:
         state.order(agent.name, encode(order))
 
 
+def tell_to_stop(state: State, agent: AgentRecord, task: str, token: str, why: str) -> None:
+    """Order the agent's present sidecar to end an attempt, should it run there."""
+    order = Stop(incarnation=agent.incarnation, task=task, token=token, why=why)
+    state.order(agent.name, encode(order))
+
+
 def expire(state: State, work: Work, now: int) -> None:
     """It was not done in time, and is not wanted any more."""
     stop_running(state, work, "expired")
@@ -227,8 +231,8 @@ def lose(state: State, agent: AgentRecord, token: str, now: int, trigger: str, d
 
 def end_if_current(state: State, agent: AgentRecord, token: str, now: int, trigger: str, detail: str) -> None:
     """End this attempt as lost, if it is the one that its task is waiting for."""
-    work = state.tasks.get(agent.running.get(token, ""))
-    if work is not None and work.token == token and work.record.state in RUNNING:
+    work = state.awaited(agent.running.get(token, ""), token)
+    if work is not None:
         end_attempt(state, work, Outcome("lost", "lost", detail), now, trigger)
 
 

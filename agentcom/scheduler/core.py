@@ -15,6 +15,7 @@ from agentcom.model.messages import AnyRequest, Line, Refusal
 from agentcom.model.task import CarriedRecord
 from agentcom.scheduler import attempts, health, reports, requests
 from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
+from agentcom.scheduler.livelock import SIGN
 from agentcom.scheduler.loading import take_up
 from agentcom.scheduler.state import State, Timer
 from agentcom.settings import Policy
@@ -65,7 +66,7 @@ class Core:
 
     def load_signs(self, signs: Collection[str], now: int) -> None:
         """Begin with what the pool's head says of itself: what an earlier leader said is not said again."""
-        if attempts.SIGN in signs:
+        if SIGN in signs:
             self._state.livelock.said = True
             attempts.watch_livelock(self._state, now)
 

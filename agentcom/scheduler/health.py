@@ -17,6 +17,9 @@ from agentcom.scheduler.state import State
 
 WHY_MAX = 300
 
+LIMITED_MAX_MS = 7 * 86_400_000
+"""No provider is waited for longer: who says so is mistaken."""
+
 
 def settle(state: State, agent: AgentRecord, now: int, trigger: str) -> None:
     """Derive the health from its causes, write the record, and journal a change."""
@@ -80,9 +83,8 @@ def _degrade(state: State, agent: AgentRecord, why: str, now: int, breaker_s: fl
 def rate_limited(state: State, agent: AgentRecord, outcome: Outcome, now: int) -> None:
     """Its provider takes no requests until `outcome.resets_at`: a taint, that goes by itself."""
     policy = state.policy
-    longest = now + 7 * 86_400_000
     until = outcome.resets_at if outcome.resets_at > now else now + int(policy.rate_limit_s * 1000)
-    agent.limited_until = max(agent.limited_until, min(until, longest))
+    agent.limited_until = max(agent.limited_until, min(until, now + LIMITED_MAX_MS))
     agent.limited_why = (outcome.detail or "its provider is rate limiting")[:WHY_MAX]
     state.set_timer(agent.limited_until, "health", agent.name)
     settle(state, agent, now, "rate_limited")
@@ -100,8 +102,7 @@ def tested(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
         return
     agent.tests = test.count
     agent.unfit = "; ".join(test.problems)[:WHY_MAX]
-    if agent.degraded_until and now >= agent.degraded_until:
-        _return_to_service(agent)
+    _return_to_service(agent, now)
     settle(state, agent, now, "self_test")
 
 
@@ -110,8 +111,7 @@ def due(state: State, name: str, now: int) -> None:
     agent = state.agents.get(name)
     if agent is None:
         return
-    if agent.degraded_until and now >= agent.degraded_until:
-        _return_to_service(agent)
+    _return_to_service(agent, now)
     if agent.limited_until <= now:
         agent.limited_until = 0
     settle(state, agent, now, "timer")
@@ -153,10 +153,10 @@ def act(state: State, agent: AgentRecord, activity: Activity, now: int) -> None:
         state.save_agent(agent)
 
 
-def _return_to_service(agent: AgentRecord) -> None:
+def _return_to_service(agent: AgentRecord, now: int) -> None:
     """After the breaker's time, if a self-test since then found nothing: half-open, with one task at a time. Who was
     only suspected is back as it was, and its strikes stay."""
-    if not _is_proven(agent):
+    if not 0 < agent.degraded_until <= now or not _is_proven(agent):
         return
     agent.degraded_until = 0
     agent.degraded_why = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 SIGN = "livelock"
+"""Under this name the pool's head says since when there is a livelock."""
 
 
 class Livelock:

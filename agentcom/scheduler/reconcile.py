@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from agentcom.model.agent import MAX_SLOTS, AgentRecord
 from agentcom.model.codec import encode
-from agentcom.model.lifecycle import RUNNING
-from agentcom.model.messages import Ask, Beat, Stop
+from agentcom.model.messages import Ask, Beat
 from agentcom.scheduler import attempts
 from agentcom.scheduler.state import State, Suspicion
 
@@ -38,13 +37,13 @@ def _missing(
 
     Its slot is free when the sidecar answers the stop: its order may still stand in the stream, and be read later.
     """
+    if beat.unsent:
+        return  # its outcome may be among what waits to be sent
     missing = [
         token
         for token in agent.running
         if token not in beat.running and _assigned_at(state, agent, token) < heard_before_at
     ]
-    if beat.unsent:
-        return  # its outcome may be among what waits to be sent
     for token in missing:
         task = agent.running[token]
         if token in suspicion.stopped:
@@ -55,8 +54,7 @@ def _missing(
             state.order(agent.name, encode(order))
         else:
             why = "the agent's beats do not name it, and no outcome of it came"
-            stop = Stop(incarnation=agent.incarnation, task=task, token=token, why=why)
-            state.order(agent.name, encode(stop))
+            attempts.tell_to_stop(state, agent, task, token, why)
             suspicion.stopped.add(token)
             attempts.end_if_current(state, agent, token, now, "reconcile", why)
     suspicion.asked.intersection_update(missing)
@@ -65,10 +63,8 @@ def _missing(
 
 def _assigned_at(state: State, agent: AgentRecord, token: str) -> int:
     """When the attempt was assigned; what is not the current one of its task was long ago."""
-    work = state.tasks.get(agent.running[token])
-    if work is None or work.token != token or work.record.state not in RUNNING:
-        return 0
-    return work.record.attempts[-1].assigned_at
+    work = state.awaited(agent.running[token], token)
+    return work.record.attempts[-1].assigned_at if work is not None else 0
 
 
 def _strangers(state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicion) -> None:
@@ -79,21 +75,19 @@ def _strangers(state: State, agent: AgentRecord, beat: Beat, suspicion: Suspicio
         for token, task in list(beat.running.items())[: 2 * MAX_SLOTS]
         if not _is_wanted(state, agent, token, task)
     }
-    for token in ((suspicion.strangers | agent.ghosts.keys()) & named.keys()) - suspicion.told:
-        why = "the pool does not wait for this attempt"
-        order = Stop(incarnation=agent.incarnation, task=named[token], token=token, why=why)
-        state.order(agent.name, encode(order))
-        suspicion.told.add(token)
+    for token, task in named.items():
+        sure = token in suspicion.strangers or token in agent.ghosts
+        if sure and token not in suspicion.told:
+            attempts.tell_to_stop(state, agent, task, token, "the pool does not wait for this attempt")
+            suspicion.told.add(token)
     suspicion.told.intersection_update(named)
     suspicion.strangers = set(named)
 
 
 def _is_wanted(state: State, agent: AgentRecord, token: str, task: str) -> bool:
     """Whether this is the attempt that its task waits for. The record of an agent that lost it lists it again."""
-    work = state.tasks.get(task)
-    if work is None or work.token != token or work.record.state not in RUNNING:
-        return False
-    if work.record.attempts[-1].agent != agent.name:
+    work = state.awaited(task, token)
+    if work is None or work.record.attempts[-1].agent != agent.name:
         return False
     if token not in agent.running:
         agent.running[token] = task

@@ -12,10 +12,8 @@ from msgspec import Struct
 
 from agentcom.capability import InvalidRequirement
 from agentcom.ids import is_id
-from agentcom.model.agent import AgentRecord
-from agentcom.model.codec import encode
 from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import MAX_FIXES_PER_REPAIR, Fix, FixKind, Line, Refusal, Repair, Stop
+from agentcom.model.messages import MAX_FIXES_PER_REPAIR, Fix, FixKind, Line, Refusal, Repair
 from agentcom.model.task import CarriedRecord, Outcome
 from agentcom.scheduler import attempts
 from agentcom.scheduler.loading import take_up
@@ -23,6 +21,7 @@ from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work
 
 TRIGGER = "repair"
+UNKNOWN = "the pool does not know this attempt"
 PASSING = ("beat:", "output:", "refused:")
 MAX_NAME = 300
 
@@ -207,11 +206,11 @@ def _release(state: State, fix: Fix, _: Found, now: int) -> Result:
     agent = state.agents.get(fix.agent)
     if agent is None:
         return NotSo("there is no such agent")
-    work = state.tasks.get(agent.running.get(fix.token, ""))
     if fix.token not in agent.running:
         state.save_agent(agent)
         return AGAIN
-    if work is not None and work.token == fix.token and work.record.state in RUNNING:
+    work = state.awaited(agent.running[fix.token], fix.token)
+    if work is not None:
         _write_again(state, work)
         state.save_agent(agent)
         return AGAIN
@@ -225,7 +224,7 @@ def _reclaim(state: State, fix: Fix, _: Found, now: int) -> Result:
         if agent is not None:
             state.save_agent(agent)
         return _settle_entry(state, fix) if fix.entry else NotSo("the agent does not list it")
-    _tell_to_stop(state, agent, agent.running[fix.token], fix.token)
+    attempts.tell_to_stop(state, agent, agent.running[fix.token], fix.token, UNKNOWN)
     if fix.entry:
         _settle_entry(state, fix)
     attempts.lose(state, agent, fix.token, now, TRIGGER, "nobody can renew its order; found by agentcom fsck")
@@ -239,13 +238,8 @@ def _stop(state: State, fix: Fix, _: Found, __: int) -> Result:
     work = state.tasks.get(agent.running[fix.token])
     if work is not None:
         return _write_again(state, work)
-    _tell_to_stop(state, agent, agent.running[fix.token], fix.token)
+    attempts.tell_to_stop(state, agent, agent.running[fix.token], fix.token, UNKNOWN)
     return Mended("the agent is told to stop it")
-
-
-def _tell_to_stop(state: State, agent: AgentRecord, task: str, token: str) -> None:
-    order = Stop(incarnation=agent.incarnation, task=task, token=token, why="the pool does not know this attempt")
-    state.order(agent.name, encode(order))
 
 
 def _settle(state: State, fix: Fix, _: Found, __: int) -> Result:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from agentcom.model.agent import AgentRecord, Link
 from agentcom.model.commit import Commit, OrderOut, RefusalOut
-from agentcom.model.lifecycle import ENDED, TaskState, allowed
+from agentcom.model.lifecycle import ENDED, RUNNING, TaskState, allowed
 from agentcom.model.messages import DeadLetter, Line, Refusal
 from agentcom.scheduler.livelock import Livelock
 from agentcom.scheduler.matching import Matcher
@@ -117,6 +117,11 @@ class State:
             return None
         agent = self.agents.get(work.record.attempts[-1].agent)
         return agent if agent is not None and work.token in agent.running else None
+
+    def awaited(self, task: str, token: str) -> Work | None:
+        """The open task whose end this attempt is to bring; none if it waits for another attempt, or for none."""
+        work = self.tasks.get(task)
+        return work if work is not None and work.token == token and work.record.state in RUNNING else None
 
     def remember_ended(self, task: str) -> None:
         """Sending this task again changes nothing, and needs no look-up."""

@@ -210,9 +210,9 @@ class Machine:
             return []
         del self._entry_of[held.order.token]
         if held.ending == "lease_lost":
-            # A fail-over that lost its delivery delivers it once more: it ran, and must not begin again.
-            lost = Outcome("lost", "lost", "its order was not this sidecar's any more, and it was ended")
-            self.remember(self._finished(held.order, lost))
+            # A fail-over that lost its delivery delivers it once more: it ran, and must not begin again. So an end of
+            # it is remembered, although nobody is told of it now.
+            self._finished(held.order, Outcome("lost", "lost", "its order was not this sidecar's any more"))
             return [*self._answer(held), Forget(entry)]
         final = _final_outcome(held, outcome)
         return [Send([self._finished(held.order, final)], [entry, held.stop] if held.stop else [entry])]
@@ -340,6 +340,7 @@ class Machine:
         )
 
     def _finished(self, order: Assign | Stop | Ask, outcome: Outcome) -> Finished:
+        """The report of an end, which is remembered from now on."""
         report = Finished(
             agent=self._agent,
             incarnation=self._incarnation,
