@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from agentcom.model.agent import Activity, Card
-from agentcom.model.task import Outcome, TaskSpec
+from agentcom.model.task import Outcome, PullRequest, TaskSpec
 
 PROTOCOL = 1
 
@@ -197,11 +197,33 @@ class Order(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
 
 
 class Assign(Order, frozen=True, tag="assign"):
-    """Work on this task. The entry stays pending from delivery until the attempt ended: it is the lease."""
+    """Work on this task. The entry stays pending from delivery until the attempt ended: it is the lease.
+
+    Attributes:
+        spec: the task's.
+        attempt: which counted attempt this is, from 1.
+        timeout_s: how long the agent may work on it.
+        branch: the task's, the same for all attempts.
+        part, summary: after an agent had run out of context: which part this is, and what the one before said.
+        session, session_cost_usd: of an earlier attempt by this agent, to resume, and what of its cost is counted.
+        question, answer: what an earlier attempt asked a person, and what that said.
+        tokens_left, usd_left: of the task's budget; 0 means no limit.
+        pull_request: the one of its work, as far as the pool knows.
+    """
 
     spec: Raw
     attempt: int
     timeout_s: float
+    branch: str = ""
+    part: int = 1
+    summary: str = ""
+    session: str = ""
+    session_cost_usd: float = 0.0
+    question: str = ""
+    answer: str = ""
+    tokens_left: int = 0
+    usd_left: float = 0.0
+    pull_request: PullRequest | None = None
 
 
 class Stop(Order, frozen=True, tag="stop"):
@@ -219,6 +241,8 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         running: token → task id of every attempt that it works on.
+        verifying: tokens of those whose agent is done, and whose work is being checked or published.
+        context: token → the fullest the agent's context window was, in percent, where that is known.
         unsent: reports that Redis does not have yet.
         test: its last self-test.
     """
@@ -230,6 +254,8 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: int
     state: Activity
     running: dict[str, str] = {}
+    verifying: tuple[str, ...] = ()
+    context: dict[str, int] = {}
     unsent: int = 0
     test: SelfTest = SelfTest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-ReasonClass = Literal["elsewhere", "same_workspace", "wait", "human", "never"]
+ReasonClass = Literal["elsewhere", "same_workspace", "wait", "split", "human", "never"]
 
 CLASS_OF: dict[str, ReasonClass] = {
     # The agent or its machine: the same work may well succeed elsewhere.
@@ -22,15 +22,27 @@ CLASS_OF: dict[str, ReasonClass] = {
     "handler_raised": "elsewhere",
     # The work takes longer than one attempt may: whoever goes on should build on what is there.
     "timeout": "same_workspace",
+    # What is there can be built on, and whoever made it knows it best.
+    "git_fetch_failed": "same_workspace",
+    "stale_base": "same_workspace",
+    "verification_failed": "same_workspace",
+    "uncommitted": "same_workspace",
+    "no_change": "same_workspace",
+    "push_refused": "same_workspace",
     # The agent's provider takes no requests for a while: nobody is to blame, and nothing was tried.
     "rate_limited": "wait",
+    # The agent's context window is full: the next part goes on from what it said of the work.
+    "context_exhausted": "split",
     # No attempt can help before a person has done something.
     "auth_failed": "human",
     "permission_denied": "human",
     "budget_exceeded": "human",
     "input_required": "human",
+    "forge_refused": "human",
+    "pull_request_closed": "human",
     # No attempt can change it.
     "invalid_task": "never",
+    "unanswered": "never",
     "dependency_failed": "never",
     "expired": "never",
     "refused": "never",
@@ -41,11 +53,23 @@ ASKED_OF_A_PERSON: dict[str, str] = {
     "auth_failed": "log the agent in, then `agentcom retry` the task",
     "permission_denied": "allow the agent what it was denied, then `agentcom retry` the task",
     "budget_exceeded": "raise the budget, then `agentcom retry` the task",
-    "input_required": "give it what it asks for, then `agentcom retry` the task",
+    "input_required": "answer it with `agentcom answer`",
+    "forge_refused": "let the forge accept the agent's token, then `agentcom retry` the task",
+    "pull_request_closed": "reopen its pull request, then `agentcom retry` the task; or `agentcom cancel` it",
 }
 """What a task waits for that only a person can do."""
 
-STATED_BY_AGENTS: frozenset[str] = frozenset({"rate_limited", "invalid_task", *ASKED_OF_A_PERSON})
+STATED_BY_AGENTS: frozenset[str] = frozenset(
+    {
+        "rate_limited",
+        "invalid_task",
+        "context_exhausted",
+        "auth_failed",
+        "permission_denied",
+        "budget_exceeded",
+        "input_required",
+    }
+)
 """Reasons that an agent itself may give for a failure."""
 
 SILENT: frozenset[str] = frozenset({"accept_timeout", "wake_failed"})

@@ -36,6 +36,10 @@ class TaskSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
         max_attempts: hard cap on attempts; 0 means the pool's default.
         key: idempotency key; a second submission with the same key is not taken on again.
         agent: only this agent may do it; empty means any.
+        checks: commands that have to pass in the worktree before the work counts as done, each a line that is split
+            as a shell would, but run without one.
+        budget_tokens: what all attempts together may use of input and output; 0 means no limit.
+        budget_usd: what all attempts together may cost; 0 means no limit.
     """
 
     id: str = ""
@@ -53,6 +57,9 @@ class TaskSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
     max_attempts: int = 0
     key: str = ""
     agent: str = ""
+    checks: tuple[str, ...] = ()
+    budget_tokens: int = 0
+    budget_usd: float = 0.0
 
     @property
     def heading(self) -> str:
@@ -61,11 +68,91 @@ class TaskSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """What an attempt consumed, as far as the agent says."""
+    """What was consumed, as far as the agent says. The kinds of tokens do not overlap, but that `reasoning_tokens` are
+    a part of `output_tokens`.
+
+    Attributes:
+        input_tokens: read anew.
+        output_tokens: written.
+        cache_read_tokens: read from a provider's cache.
+        cache_write_tokens: read anew and put into that cache.
+        reasoning_tokens: written for the model itself.
+        cost_usd: as the agent says, or from the price table of the settings.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
     cost_usd: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, each counted once."""
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class Evidence(Struct, frozen=True, omit_defaults=True):
+    """What git says of the work, seen by the sidecar and not by the agent.
+
+    Attributes:
+        branch: the task's, on `origin`; the same for all of its attempts.
+        base: the branch that it goes into.
+        base_sha: where that stood when the attempt began, or was last brought up to date.
+        head_sha: the last commit of the work; the same as `base_sha` where nothing was committed.
+        commits: how many the branch has more than its base.
+        files, insertions, deletions: what they change, all in all.
+        pushed: `origin` has `head_sha` on `branch`.
+        rescue: the branch that uncommitted work was saved on; empty where there was none.
+    """
+
+    branch: str = ""
+    base: str = ""
+    base_sha: str = ""
+    head_sha: str = ""
+    commits: int = 0
+    files: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    pushed: bool = False
+    rescue: str = ""
+
+
+class Check(Struct, frozen=True, omit_defaults=True):
+    """One check of the work, by somebody other than the agent.
+
+    Attributes:
+        command: as the task or the repository has it.
+        by: who ran it: the agent's sidecar, by name.
+        sha: the commit that was checked; empty where there is no repository.
+        passed: it ended with exit code 0.
+        exit_code: minus the signal's number if one ended it; None if it was ended for its time limit.
+        seconds: how long it took.
+        tail: the end of what it printed, bounded.
+    """
+
+    command: str
+    by: str = ""
+    sha: str = ""
+    passed: bool = False
+    exit_code: int | None = None
+    seconds: float = 0.0
+    tail: str = ""
+
+
+PullState = Literal["open", "merged", "closed"]
+
+
+class PullRequest(Struct, frozen=True, omit_defaults=True):
+    """The one pull request of a task."""
+
+    url: str
+    number: int = 0
+    state: PullState = "open"
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):
@@ -79,8 +166,18 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
         summary: the agent's own words, bounded to 4,000 characters.
         changed: what the agent says that it changed.
         value: what a Python handler returned, or the result file's other fields.
-        usage: tokens and cost.
+        usage: tokens and cost of this attempt; of a resumed session only what this attempt added.
         resets_at: when the agent's provider takes requests again, of one that was rate limited; 0 means unknown.
+        evidence: what git says, of work on a repository.
+        checks: what was checked, at which commit, by whom.
+        pull_request: where the work can be reviewed.
+        session: of the agent, for a later attempt to resume.
+        session_cost_usd: what that session cost all in all, where the agent tells only that.
+        model: that the agent used.
+        program: the agent's program and version.
+        context_used, context_size: the fullest its context window was, and how large that is; 0 means unknown.
+        envelope_tokens: an estimate of what was put around the task's own text when the agent was told.
+        question: what it asks a person.
     """
 
     result: Result
@@ -92,6 +189,17 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     value: Any = None
     usage: Usage | None = None
     resets_at: int = 0
+    evidence: Evidence | None = None
+    checks: tuple[Check, ...] = ()
+    pull_request: PullRequest | None = None
+    session: str = ""
+    session_cost_usd: float = 0.0
+    model: str = ""
+    program: str = ""
+    context_used: int = 0
+    context_size: int = 0
+    envelope_tokens: int = 0
+    question: str = ""
 
 
 class Attempt(Struct, omit_defaults=True, gc=False):
@@ -130,6 +238,14 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
         granted: attempts it had used up when a person last sent it back; the cap counts from there.
         reason: why it is in this state, a name from `agentcom.model.reasons`; `detail` says it to people.
         note: something its submitter should know, such as that no registered agent could take it.
+        branch: of its work, on `origin`, named after the agent that it was first given to; the same for all attempts,
+            so that no two of them can make two.
+        part: how often it was continued after an agent had run out of context, and 1.
+        parts_summary: what the part before this one said of the state of the work.
+        spent: what all attempts have used so far.
+        question, answer: what an agent asked a person, and what that said; for the next attempt.
+        answer_by: when it fails if nobody has answered; 0 means never.
+        pull_request: the one of its work.
     """
 
     spec: S
@@ -150,6 +266,14 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
     reason: str = ""
     detail: str = ""
     note: str = ""
+    branch: str = ""
+    part: int = 1
+    parts_summary: str = ""
+    spent: Usage = Usage()
+    question: str = ""
+    answer: str = ""
+    answer_by: int = 0
+    pull_request: PullRequest | None = None
 
     @property
     def outcome(self) -> Outcome | None:

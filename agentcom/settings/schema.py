@@ -98,6 +98,14 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """What one agent is, what it can do and how its sidecar runs it."""
 
     runner: Annotated[Literal["command", "python"], Meta(description='"command" or "python"')] = "command"
+    # Which coding agent a command is: claude, codex, opencode, openclaw, acp, gemini, aider, openhands, command, or one
+    # that is registered as an entry point.
+    adapter: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z", description="the name of an adapter")] = (
+        "command"
+    )
+    # The model it is to use, and further arguments; where the adapter takes such.
+    model: Annotated[str, Meta(max_length=200, description="the name of a model")] = ""
+    arguments: Annotated[tuple[str, ...], Meta(max_length=1_000, description="an array of arguments")] = ()
     # The argv of runner "command"; see `agentcom.settings.command` for its placeholders.
     command: Annotated[
         tuple[str, ...],
@@ -136,6 +144,14 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     ] = ()
     # The git repository that it works on; it gets no work while that cannot be reached.
     repo: Annotated[str, Meta(max_length=4_096, description="a URL or path of a git repository")] = ""
+    # The branch of `repo` that work goes into; empty: what its HEAD names.
+    base: Annotated[str, Meta(max_length=250, description="the name of a branch")] = ""
+    # Where its work is reviewed: github, local or none; and for github, which repository and where its API is.
+    forge: Annotated[Literal["github", "local", "none"], Meta(description='"github", "local" or "none"')] = "none"
+    forge_repo: Annotated[str, Meta(max_length=400, description='"owner/name"')] = ""
+    forge_url: Annotated[str, Meta(max_length=4_096, description="the base URL of a REST API")] = ""
+    # The name of the variable of the sidecar that holds the forge's token.
+    forge_token_env: Annotated[str, Meta(max_length=200, description="the name of a variable")] = "GITHUB_TOKEN"  # noqa: S105 - a name, no secret
     # Variables set for the agent's process, over those it inherits.
     env: Annotated[
         dict[str, str], Meta(max_length=1_000, description="names of environment variables with a text each")

@@ -67,7 +67,7 @@ RETRIED = record(
             accepted_at=AT - 19 * M + 400,
             ended_at=AT - 9 * S,
             outcome=Outcome(
-                "failed", "exit_code", "exit code 3: tests/test_net.py failed", 3, usage=Usage(1200, 90, 0.02)
+                "failed", "exit_code", "exit code 3: tests/test_net.py failed", 3, usage=Usage(1200, 90, cost_usd=0.02)
             ),
         ),
     ),

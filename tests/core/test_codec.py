@@ -53,7 +53,7 @@ DECODERS = {
     "beat": decode_beat,
     "spec": decode_spec,
 }
-OUTCOME = Outcome("failed", "exit_code", "ü", -9, "s", ("a",), {"n": [1, None, 2.5]}, Usage(1, 2, 0.5))
+OUTCOME = Outcome("failed", "exit_code", "ü", -9, "s", ("a",), {"n": [1, None, 2.5]}, Usage(1, 2, cost_usd=0.5))
 MESSAGES = {
     "request": [Submit(tasks=[Raw(b'{"text":"a"}')]), Cancel(task="t", why="w"), Retry(task="t")],
     "report": [

@@ -1,0 +1,233 @@
+"""What an adapter is, and what it can say of a line that an agent's program printed.
+
+An adapter is registered by an entry point of the group `agentcom.adapters`, which names an object of this protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from agentcom.model.task import Usage
+from agentcom.settings import AgentSettings
+
+ENTRY_POINTS = "agentcom.adapters"
+
+
+class Prompt(Struct, frozen=True):
+    """One turn that an agent is woken for.
+
+    Attributes:
+        text: all that it is told; on its stdin, unless the adapter says otherwise.
+        workspace: where it works.
+        agent: its name.
+        session: to resume; empty: a new one.
+        new_session: a UUID that a new session may be given, where the program takes one.
+        usd_left: what this turn may cost; 0 means no limit.
+        task_id, task_file, result_file: for programs that take files.
+        prompt_file: holds `text`.
+    """
+
+    text: str
+    workspace: str
+    agent: str
+    session: str = ""
+    new_session: str = ""
+    usd_left: float = 0.0
+    task_id: str = ""
+    task_file: str = ""
+    result_file: str = ""
+    prompt_file: str = ""
+
+
+class Launch(Struct, frozen=True):
+    """How a program is to be started: never by a shell. `stdin` is closed, or carries the prompt."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = {}
+    stdin: bool = True
+
+
+# ------------------------------------------------------------------- events
+
+
+class Alive(Struct, frozen=True):
+    """The agent itself gave a sign of life, such as its first message; that its program started is none."""
+
+
+class Session(Struct, frozen=True):
+    """The id of the session, for resuming."""
+
+    id: str
+
+
+class Used(Struct, frozen=True):
+    """Tokens and cost.
+
+    Attributes:
+        usage: how much.
+        total: `usage` holds for the whole turn, and takes the place of what was said before; else it is added.
+        session_cost_usd: what the session cost all in all, earlier turns included; None where the program does not say.
+    """
+
+    usage: Usage
+    total: bool = False
+    session_cost_usd: float | None = None
+
+
+class Context(Struct, frozen=True):
+    """How full the context window is, in tokens; 0 means that the line does not say."""
+
+    used: int = 0
+    size: int = 0
+
+
+class Model(Struct, frozen=True):
+    """The model that is used, and the version of the program; empty where the line does not say."""
+
+    name: str = ""
+    version: str = ""
+
+
+class Said(Struct, frozen=True):
+    """What the agent says, for people."""
+
+    text: str
+
+
+class Did(Struct, frozen=True):
+    """What the agent does, in one line for people, such as a tool that it uses."""
+
+    text: str
+
+
+class Denied(Struct, frozen=True):
+    """Something that the agent wanted to do was denied to it."""
+
+    what: str
+
+
+class Asks(Struct, frozen=True):
+    """The agent wants an answer from a person before it goes on."""
+
+    question: str
+
+
+class Unknown(Struct, frozen=True):
+    """A line or event that this version of the adapter does not know; kept, and otherwise ignored."""
+
+    kind: str
+
+
+class Over(Struct, frozen=True):
+    """The terminal event: the turn came to its end.
+
+    Attributes:
+        ok: the agent says that it did what it was told.
+        reason: else why, a name from `agentcom.model.reasons`.
+        detail: for people.
+        resets_after_s: of `rate_limited`: in how many seconds the provider takes requests again; 0 means unknown.
+        resets_at_s: the same as Unix time in seconds; 0 means unknown.
+        summary: the agent's last words.
+    """
+
+    ok: bool
+    reason: str = ""
+    detail: str = ""
+    resets_after_s: float = 0.0
+    resets_at_s: float = 0.0
+    summary: str = ""
+
+
+Event = Alive | Session | Used | Context | Model | Said | Did | Denied | Asks | Unknown | Over
+
+
+class Adapter(Protocol):
+    """One kind of program."""
+
+    name: str
+    """As in `agents.NAME.adapter`."""
+
+    structured: bool
+    """It prints events, and the terminal one decides; else all that it prints is output, and its exit code decides."""
+
+    resumes: bool
+    """A session can be gone on with."""
+
+    def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
+        """How to wake it for this turn."""
+        ...
+
+    def parse(self, line: bytes) -> Sequence[Event]:
+        """What a line says that the program printed. Never fails: what it does not know is `Unknown`.
+
+        Every line is looked at by itself, so that output can be read again from its beginning.
+        """
+        ...
+
+    def exited(self, code: int, last_words: str) -> Over:
+        """What it means that the program ended with this exit code, without a terminal event; minus the signal's number
+        where a signal ended it. `last_words` is the end of what it printed."""
+        ...
+
+    def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
+        """An argv that ends with 0 if the program can be woken, and costs no tokens; empty: it exists."""
+        ...
+
+    def canary(self, settings: AgentSettings) -> Launch:
+        """A turn that costs a few tokens, and really reaches the model."""
+        ...
+
+    def version(self, settings: AgentSettings) -> tuple[str, ...]:
+        """An argv that prints the program's version; empty where there is none."""
+        ...
+
+
+class Turn(Struct):
+    """What the events of one turn add up to."""
+
+    alive: bool = False
+    session: str = ""
+    usage: Usage = Usage()
+    session_cost_usd: float | None = None
+    context_used: int = 0
+    context_size: int = 0
+    model: str = ""
+    version: str = ""
+    denied: list[str] = field(default_factory=list)
+    question: str = ""
+    said: str = ""
+    over: Over | None = None
+    unknown: dict[str, int] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        """Take an event into account."""
+        if not isinstance(event, Unknown):
+            self.alive = True
+        match event:
+            case Session():
+                self.session = event.id
+            case Used():
+                self.usage = event.usage if event.total else self.usage + event.usage
+                if event.session_cost_usd is not None:
+                    self.session_cost_usd = event.session_cost_usd
+            case Context():
+                self.context_used = max(self.context_used, event.used)
+                self.context_size = event.size or self.context_size
+            case Model():
+                self.model = event.name or self.model
+                self.version = event.version or self.version
+            case Said():
+                self.said = event.text
+            case Denied():
+                self.denied.append(event.what)
+            case Asks():
+                self.question = event.question
+            case Unknown():
+                self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
+            case Over():
+                self.over = event
+            case Alive() | Did():
+                pass
