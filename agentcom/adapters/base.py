@@ -6,14 +6,23 @@ An adapter is registered by an entry point of the group `agentcom.adapters`, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from agentcom.model.task import Usage
 from agentcom.settings import AgentSettings
 
 ENTRY_POINTS = "agentcom.adapters"
+
+LINE_MAX_BYTES = 4 * 1_048_576
+"""A longer line is no event. Who reads lines need keep no more of one, and pass on what it kept."""
+
+DENIED_KEPT = 50
+UNKNOWN_KEPT = 50
+OTHERS = "others"
+"""Where unknown kinds are counted when there are too many of them: the agent chooses what it prints."""
 
 
 class Prompt(Struct, frozen=True):
@@ -104,7 +113,7 @@ class Did(Struct, frozen=True):
 
 
 class Denied(Struct, frozen=True):
-    """Something that the agent wanted to do was denied to it."""
+    """Something that the agent wanted to do was denied to it. It may have found another way: the work decides."""
 
     what: str
 
@@ -119,6 +128,21 @@ class Unknown(Struct, frozen=True):
     """A line or event that this version of the adapter does not know; kept, and otherwise ignored."""
 
     kind: str
+
+
+class Trouble(Struct, frozen=True):
+    """The agent's provider refuses or is away, and the program goes on trying by itself.
+
+    Attributes:
+        reason: what it would be if the program gave up, a name from `agentcom.model.reasons`.
+        detail: for people.
+        resets_after_s, resets_at_s: as of `Over`.
+    """
+
+    reason: str
+    detail: str = ""
+    resets_after_s: float = 0.0
+    resets_at_s: float = 0.0
 
 
 class Over(Struct, frozen=True):
@@ -141,14 +165,18 @@ class Over(Struct, frozen=True):
     summary: str = ""
 
 
-Event = Alive | Session | Used | Context | Model | Said | Did | Denied | Asks | Unknown | Over
+Event = Alive | Session | Used | Context | Model | Said | Did | Denied | Asks | Trouble | Unknown | Over
 
 
+@runtime_checkable
 class Adapter(Protocol):
     """One kind of program."""
 
     name: str
     """As in `agents.NAME.adapter`."""
+
+    program: str
+    """What is started where `settings.command` is empty; empty: that has to be set."""
 
     structured: bool
     """It prints events, and the terminal one decides; else all that it prints is output, and its exit code decides."""
@@ -156,37 +184,41 @@ class Adapter(Protocol):
     resumes: bool
     """A session can be gone on with."""
 
-    def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
+    def argv(self, prompt: Prompt, settings: AgentSettings, /) -> Launch:
         """How to wake it for this turn."""
         ...
 
-    def parse(self, line: bytes) -> Sequence[Event]:
+    def parse(self, line: bytes, /) -> Sequence[Event]:
         """What a line says that the program printed. Never fails: what it does not know is `Unknown`.
 
         Every line is looked at by itself, so that output can be read again from its beginning.
         """
         ...
 
-    def exited(self, code: int, last_words: str) -> Over:
+    def exited(self, code: int, last_words: str, /) -> Over:
         """What it means that the program ended with this exit code, without a terminal event; minus the signal's number
         where a signal ended it. `last_words` is the end of what it printed."""
         ...
 
-    def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
+    def self_test(self, settings: AgentSettings, /) -> tuple[str, ...]:
         """An argv that ends with 0 if the program can be woken, and costs no tokens; empty: it exists."""
         ...
 
-    def canary(self, settings: AgentSettings) -> Launch:
+    def canary(self, settings: AgentSettings, /) -> Launch:
         """A turn that costs a few tokens, and really reaches the model."""
         ...
 
-    def version(self, settings: AgentSettings) -> tuple[str, ...]:
+    def version(self, settings: AgentSettings, /) -> tuple[str, ...]:
         """An argv that prints the program's version; empty where there is none."""
         ...
 
 
 class Turn(Struct):
-    """What the events of one turn add up to."""
+    """What the events of one turn add up to.
+
+    `alive` is of the agent itself: a session, a model's name and an end are said by its program, also where the agent
+    never came to life. `trouble` is the last that its provider made, and None since the agent went on.
+    """
 
     alive: bool = False
     session: str = ""
@@ -199,13 +231,34 @@ class Turn(Struct):
     denied: list[str] = field(default_factory=list)
     question: str = ""
     said: str = ""
+    trouble: Trouble | None = None
     over: Over | None = None
     unknown: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def summary(self) -> str:
+        """The agent's last words."""
+        return (self.over.summary if self.over is not None else "") or self.said
+
     def take(self, event: Event) -> None:
         """Take an event into account."""
-        if not isinstance(event, Unknown):
+        if isinstance(event, Alive | Said | Did | Denied | Asks):
             self.alive = True
+            self.trouble = None
+            self._take_of_agent(event)
+        else:
+            self._take_of_program(event)
+
+    def _take_of_agent(self, event: Alive | Said | Did | Denied | Asks) -> None:
+        match event:
+            case Said():
+                self.said = event.text
+            case Denied() if len(self.denied) < DENIED_KEPT and event.what not in self.denied:
+                self.denied.append(event.what)
+            case Asks():
+                self.question = event.question
+
+    def _take_of_program(self, event: Session | Used | Context | Model | Trouble | Unknown | Over) -> None:
         match event:
             case Session():
                 self.session = event.id
@@ -219,15 +272,17 @@ class Turn(Struct):
             case Model():
                 self.model = event.name or self.model
                 self.version = event.version or self.version
-            case Said():
-                self.said = event.text
-            case Denied():
-                self.denied.append(event.what)
-            case Asks():
-                self.question = event.question
+            case Trouble():
+                self.trouble = event
             case Unknown():
-                self.unknown[event.kind] = self.unknown.get(event.kind, 0) + 1
+                kind = event.kind if event.kind in self.unknown or len(self.unknown) < UNKNOWN_KEPT else OTHERS
+                self.unknown[kind] = self.unknown.get(kind, 0) + 1
             case Over():
-                self.over = event
-            case Alive() | Did():
-                pass
+                self.over = self._with_reset(event)
+
+    def _with_reset(self, over: Over) -> Over:
+        """The end, with the time that the provider had named before where the end names none."""
+        trouble = self.trouble
+        if trouble is None or over.ok or over.reason != trouble.reason or over.resets_after_s or over.resets_at_s:
+            return over
+        return replace(over, resets_after_s=trouble.resets_after_s, resets_at_s=trouble.resets_at_s)

@@ -20,6 +20,7 @@ CLASS_OF: dict[str, ReasonClass] = {
     "requeued": "elsewhere",
     "exit_code": "elsewhere",
     "handler_raised": "elsewhere",
+    "agent_failed": "elsewhere",
     # The work takes longer than one attempt may: whoever goes on should build on what is there.
     "timeout": "same_workspace",
     # What is there can be built on, and whoever made it knows it best.
@@ -29,6 +30,8 @@ CLASS_OF: dict[str, ReasonClass] = {
     "uncommitted": "same_workspace",
     "no_change": "same_workspace",
     "push_refused": "same_workspace",
+    # The session that was to be gone on with is no more: a new one goes on from the workspace.
+    "session_lost": "same_workspace",
     # The agent's provider takes no requests for a while: nobody is to blame, and nothing was tried.
     "rate_limited": "wait",
     # The agent's context window is full: the next part goes on from what it said of the work.

@@ -9,7 +9,7 @@ the environment.
 from agentcom.settings.command import PLACEHOLDERS, fill
 from agentcom.settings.loading import RESERVED_VARIABLES, load
 from agentcom.settings.rendering import describe
-from agentcom.settings.schema import AgentSettings, AlertSettings, Loaded, Policy, Settings
+from agentcom.settings.schema import AgentSettings, AlertSettings, Loaded, Policy, Price, Settings
 
 __all__ = [
     "PLACEHOLDERS",
@@ -18,6 +18,7 @@ __all__ = [
     "AlertSettings",
     "Loaded",
     "Policy",
+    "Price",
     "Settings",
     "describe",
     "fill",

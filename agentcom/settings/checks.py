@@ -24,6 +24,10 @@ PROCESS_VARIABLES = (
     "AGENTCOM_ATTEMPT",
 )
 
+DEFAULT_ADAPTER = "command"
+NEED_COMMAND = (DEFAULT_ADAPTER, "acp")
+"""Adapters that bring no program of their own. What others need is known where they are loaded."""
+
 _APPRISE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\x00-\x20\x7f][^\x00-\x1f\x7f]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -57,10 +61,15 @@ def _argv_problem(argv: tuple[str, ...]) -> str | None:
 
 
 def _command_problem(command: tuple[str, ...]) -> str | None:
-    problem = _argv_problem(command)
-    if problem:
-        return problem
-    unknown = unknown_placeholders(command)
+    return _argv_problem(command) or _placeholder_problem(command)
+
+
+def _arguments_problem(arguments: tuple[str, ...]) -> str | None:
+    return _argv_problem(("program", *arguments)) or _placeholder_problem(arguments)
+
+
+def _placeholder_problem(template: tuple[str, ...]) -> str | None:
+    unknown = unknown_placeholders(template)
     if unknown:
         known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         name = shortened(escaped(unknown[0]))
@@ -101,6 +110,7 @@ def _variables_problem(names: tuple[str, ...]) -> str | None:
 _FIELD_CHECKS: dict[str, Callable[[Any], str | None]] = {
     "redis": _redis_problem,
     "command": _command_problem,
+    "arguments": _arguments_problem,
     "self_test": _argv_problem,
     "repo": _repo_problem,
     "alerts.command": _argv_problem,
@@ -153,7 +163,10 @@ def _runner_problem(agent: AgentSettings) -> tuple[str, str] | None:
         return ("command", 'none, for runner is "python"') if agent.command else None
     if agent.handler:
         return "handler", 'none, for runner is "command"; set runner = "python" to use a handler'
-    return None if agent.command else ("command", 'a program and its arguments, for runner is "command"')
+    if agent.command or agent.adapter not in NEED_COMMAND:
+        return None
+    what = "adapter" if agent.adapter != DEFAULT_ADAPTER else "runner"
+    return "command", f'a program and its arguments, for {what} is "{getattr(agent, what)}"'
 
 
 def _facts_problem(agent: AgentSettings) -> tuple[str, str] | None:

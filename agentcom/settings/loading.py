@@ -18,10 +18,13 @@ from agentcom.settings.rendering import entries, escaped, shortened, toml_key, t
 from agentcom.settings.schema import (
     AGENT_NAME_PATTERN,
     AGENT_NAME_RULE,
+    MODEL_NAME_PATTERN,
+    MODEL_NAME_RULE,
     AgentSettings,
     AlertSettings,
     Loaded,
     Policy,
+    Price,
     Settings,
 )
 
@@ -31,11 +34,16 @@ PREFIX = "AGENTCOM_"
 # call agentcom itself.
 RESERVED_VARIABLES = frozenset({"AGENTCOM_CONFIG", *PROCESS_VARIABLES})
 
-# A section is "" (the top), "policy", "alerts" or "agents.NAME".
+# A section is "" (the top), "policy", "alerts", "agents.NAME" or "prices.MODEL", the latter with quotes where TOML has
+# them, for most names of models have dots.
 _TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings}
-_TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, "agents"}}
+_NAMED = ("agents", "prices")
+_TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, *_NAMED}}
 _OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
 _AGENT = {info.name: info for info in fields(AgentSettings)}
+_PRICE = {info.name: info for info in fields(Price)}
+
+_TABLE_SHOWN = {"agents": "agents.NAME", "prices": 'prices."MODEL"'}
 
 _VARIABLES = MappingProxyType(
     {f"{PREFIX}{name.upper()}": ("", name) for name in _TOP}
@@ -76,7 +84,8 @@ def load(file: tuple[str, str] | None, environ: Mapping[str, str], overrides: Ma
     agents = {agent: AgentSettings(**given.values(f"agents.{agent}")) for agent in given.agents}
     policy = Policy(**given.values("policy"))
     alerts = AlertSettings(**given.values("alerts"))
-    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts)
+    prices = {model: Price(**given.values(f"prices.{toml_key(model)}")) for model in given.models}
+    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts, prices=prices)
     _check_policy(given, policy)
     _check_agents(given, agents)
     return Loaded(settings=settings, sources={key: given.source(key) for key, _ in entries(settings)})
@@ -96,13 +105,14 @@ class _Given:
         self._sections: dict[str, dict[str, _Value]] = {}
         # Each agent with the source that first named it.
         self.agents: dict[str, str] = {}
+        self.models: list[str] = []
         self._count = 0
 
     def put(self, section: str, name: str, value: object, source: str, *, lax: bool = False) -> None:
         """Takes a value on; `lax` reads numbers, and arrays of plain words, from texts."""
         known = _known_fields(section)
         if name not in known:
-            tables = () if section or lax else (*_TABLES, "agents")
+            tables = () if section or lax else (*_TABLES, *_NAMED)
             _refuse_unknown(source, section, name, value, [*known, *tables])
         self._count += 1
         converted = _convert(known[name], section, value, source, lax=lax)
@@ -113,6 +123,11 @@ class _Given:
             expected = f"the name of an agent, {AGENT_NAME_RULE}"
             _refuse(source, f"agents.{toml_key(shortened(agent))}", expected)
         self.agents.setdefault(agent, source)
+
+    def name_model(self, model: str, source: str) -> None:
+        if not re.search(MODEL_NAME_PATTERN, model):
+            _refuse(source, f"prices.{toml_key(shortened(model))}", f"the name of a model, {MODEL_NAME_RULE}")
+        self.models.append(model)
 
     def values(self, section: str) -> dict[str, Any]:
         return {name: given.value for name, given in self._sections.get(section, {}).items()}
@@ -144,6 +159,12 @@ def _take_file(given: _Given, path: str, text: str) -> None:
                 given.name_agent(agent, path)
                 for key, item in _table(table, path, f"agents.{agent}").items():
                     given.put(f"agents.{agent}", key, item, path)
+        elif name == "prices":
+            for model, table in _table(value, path, "prices").items():
+                given.name_model(model, path)
+                section = f"prices.{toml_key(model)}"
+                for key, item in _table(table, path, section).items():
+                    given.put(section, key, item, path)
         else:
             given.put("", name, value, path)
 
@@ -174,12 +195,16 @@ def _take_flags(given: _Given, overrides: Mapping[str, object]) -> None:
 
 
 def _known_fields(section: str) -> dict[str, FieldInfo]:
-    return _AGENT if section.startswith("agents.") else _OF_TABLES[section] if section else _TOP
+    if section.startswith("agents."):
+        return _AGENT
+    if section.startswith("prices."):
+        return _PRICE
+    return _OF_TABLES[section] if section else _TOP
 
 
 def _table(value: object, path: str, key: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        _refuse(path, key, f"a table, as in [{key if key != 'agents' else 'agents.NAME'}]")
+        _refuse(path, key, f"a table, as in [{_TABLE_SHOWN.get(key, key)}]")
     return value
 
 

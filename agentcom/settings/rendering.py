@@ -37,6 +37,9 @@ def entries(settings: Settings) -> Iterator[tuple[str, object]]:
             yield f"agents.{agent}.{name}", value
     for name, value in msgspec.structs.asdict(settings.alerts).items():
         yield f"alerts.{name}", value
+    for model, price in settings.prices.items():
+        for name, value in msgspec.structs.asdict(price).items():
+            yield f"prices.{toml_key(model)}.{name}", value
 
 
 def _without_secrets(key: str, value: object) -> object:

@@ -11,10 +11,13 @@ from msgspec import Meta, Struct, field
 # Patterns end in \Z, since $ would let a trailing newline pass.
 AGENT_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
 AGENT_NAME_RULE = "1 to 64 lower-case letters, digits, dots, underscores or hyphens, a letter or digit first"
+MODEL_NAME_PATTERN = r"^[^\x00-\x20\x7f]{1,200}\Z"
+MODEL_NAME_RULE = "1 to 200 characters without spaces"
 
 Seconds = Annotated[float, Meta(ge=0.05, le=86_400)]
 SecondsOrNone = Annotated[float, Meta(ge=0, le=86_400)]
 Retention = Annotated[float, Meta(ge=1, le=315_360_000)]
+Usd = Annotated[float, Meta(ge=0, le=1_000_000, description="USD per million tokens, from 0 to 1_000_000")]
 Count = Annotated[int, Meta(ge=1, le=100_000_000)]
 Path = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f]*\Z", max_length=4_096, description="a path in at most 4096 characters")
@@ -187,6 +190,17 @@ class AlertSettings(Struct, frozen=True, kw_only=True):
     agent_down_s: Annotated[float, Meta(ge=0.1, le=604_800)] = 300.0
 
 
+class Price(Struct, frozen=True, kw_only=True):
+    """What a model costs, in USD per million tokens, for agents that report no cost themselves."""
+
+    input_usd: Usd = 0.0
+    # What is written for the model itself, its reasoning, counts as output.
+    output_usd: Usd = 0.0
+    # Input that comes from the provider's cache, and that goes into it; 0 means the same as other input.
+    cache_read_usd: Usd = 0.0
+    cache_write_usd: Usd = 0.0
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All that can be set, merged and checked."""
 
@@ -204,6 +218,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     policy: Policy = field(default_factory=Policy)
     agents: dict[str, AgentSettings] = field(default_factory=dict)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    # By the beginning of the model's name; the longest that fits holds.
+    prices: dict[str, Price] = field(default_factory=dict)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):

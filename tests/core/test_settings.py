@@ -17,6 +17,7 @@ from agentcom.settings import (
     AlertSettings,
     Loaded,
     Policy,
+    Price,
     Settings,
     describe,
     fill,
@@ -150,6 +151,17 @@ def test_of_a_receiver_only_the_scheme_is_shown() -> None:
     assert loaded.settings.alerts.urls[0] == "ntfys://secret-topic"
 
 
+# Prices
+
+
+def test_a_model_has_its_price_by_any_name_that_a_model_can_have() -> None:
+    text = '[prices."gpt-5.1"]\ninput_usd = 1.25\n[prices."lab/m:free"]\n'
+    loaded = from_file(text)
+    assert loaded.settings.prices == {"gpt-5.1": Price(input_usd=1.25), "lab/m:free": Price()}
+    assert loaded.sources['prices."gpt-5.1".input_usd'] == FILE
+    assert loaded.sources['prices."gpt-5.1".output_usd'] == "default"
+
+
 # Redis and secrets
 
 
@@ -226,6 +238,9 @@ def test_the_example_shows_every_section_and_setting() -> None:
     assert shown_in_file.keys() == {field.name for field in fields(Settings)}
     assert shown_in_file["policy"].keys() == {field.name for field in fields(Policy)}
     assert shown_in_file["alerts"].keys() == {field.name for field in fields(AlertSettings)}
+    assert {name for price in shown_in_file["prices"].values() for name in price} == {
+        field.name for field in fields(Price)
+    }
     of_agents = {name for agent in shown_in_file["agents"].values() for name in agent}
     assert of_agents == {field.name for field in fields(AgentSettings)}
 
@@ -273,10 +288,11 @@ def test_a_command_that_loads_can_always_be_filled(arguments: list[str]) -> None
 
 KEYS = st.sampled_from(
     [
-        *("redis", "pool", "data_dir", "policy", "alerts", "agents", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
+        *("redis", "pool", "data_dir", "policy", "alerts", "agents", "prices", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
         *(field.name for field in fields(Policy)),
         *(field.name for field in fields(AgentSettings)),
         *(field.name for field in fields(AlertSettings)),
+        *(field.name for field in fields(Price)),
     ]
 )
 SCALARS = st.sampled_from(

@@ -44,6 +44,10 @@ def refusal(
         ("policy = 1", "policy: expected a table, as in [policy]"),
         ("agents = []", "agents: expected a table, as in [agents.NAME]"),
         ("agents.oak = 1", "agents.oak: expected a table, as in [agents.oak]"),
+        ("prices = 1", 'prices: expected a table, as in [prices."MODEL"]'),
+        ('[prices."a b"]', 'prices."a b": expected the name of a model, 1 to 200 characters without spaces'),
+        ('[prices."m.1"]\ninput = 1', 'prices."m.1".input: expected a setting of prices."m.1", but there is none'),
+        ("[prices.m]\ninput_usd = -1", "prices.m.input_usd: expected USD per million tokens, from 0 to 1_000_000, got"),
         ("[agents.Oak]", "agents.Oak: expected the name of an agent, 1 to 64 lower-case letters, "),
         ('[agents."oak\\n"]', 'agents."oak\\n": expected the name of an agent'),
         ("[agents.a.b]\nslots = 1", 'An agent\'s name with a dot needs quotes: [agents."a.b"]'),
@@ -123,6 +127,8 @@ def test_every_number_of_the_policy_has_bounds_and_a_unit(name: str) -> None:
         ('env_pass = ["A=B"]', "env_pass: expected names of letters, digits and underscores"),
         ('self_test = "work --version"', "self_test: expected a program and its arguments, as an array of texts"),
         ('self_test = ["", "x"]', "self_test: expected the name of a program first"),
+        ('arguments = ["{x}"]', "arguments: expected only the placeholders {task_file}"),
+        ('arguments = ["\\u0000"]', "arguments: expected texts without a NUL character"),
         ('repo = "a\\u0000"', "repo: expected a URL or path without a NUL character"),
     ],
 )
@@ -141,6 +147,7 @@ def test_a_wrong_setting_of_an_agent_is_refused(line: str, expected: str) -> Non
         ("['work', '{task}']", "only the placeholders {task_file} {result_file} {workspace} {task_id} {agent} "),
         ("['work', '${HOME}']", "({{HOME}} is a literal {HOME})"),
         ("[]", 'a program and its arguments, for runner is "command"'),
+        ("[]\nadapter = 'acp'", 'a program and its arguments, for adapter is "acp"'),
     ],
 )
 def test_a_wrong_command_is_refused(command: str, expected: str) -> None:

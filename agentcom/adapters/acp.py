@@ -1,0 +1,81 @@
+"""Any agent that speaks the Agent Client Protocol (https://agentclientprotocol.com), by a program of AgentCom's own.
+
+The protocol goes both ways over stdio, and whoever holds its ends must not die. So not the sidecar holds them, but
+`agentcom.adapters.acp_program`, which prints each event of `agentcom.adapters.base` as a line of JSON:
+
+    {"event": "Said", "text": "Done."}
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import get_args
+
+import msgspec
+
+from agentcom.adapters.base import Event, Launch, Over, Prompt
+from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option
+from agentcom.adapters.ends import ended_without_result
+from agentcom.adapters.reading import NO_EVENT, at, object_in, unknown
+from agentcom.settings import AgentSettings
+
+PROGRAM = (sys.executable, "-m", "agentcom.adapters.acp_program")
+
+_KINDS = {kind.__name__: kind for kind in get_args(Event)}
+
+
+class Acp:
+    """`command` is the agent's own, such as `["gemini", "--acp"]`; `arguments` are those of the program around it, such
+    as `["--permissions", "allow"]`."""
+
+    name = "acp"
+    program = ""
+    structured = True
+    resumes = True
+
+    def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
+        argv = (
+            *PROGRAM,
+            *("--cwd", prompt.workspace),
+            *option("--session", prompt.session),
+            *option("--model", settings.model),
+            *filled(settings.arguments, prompt),
+            "--",
+            *filled(settings.command, prompt),
+        )
+        return Launch(argv)
+
+    def parse(self, line: bytes) -> Sequence[Event]:
+        event = object_in(line)
+        return (NO_EVENT,) if event is None else (_event(dict(event)),)
+
+    def exited(self, code: int, last_words: str) -> Over:
+        return ended_without_result(code, last_words)
+
+    def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
+        agent = aside(settings, self.program)
+        return (*PROGRAM, "--hello", "--", *agent) if agent else ()
+
+    def canary(self, settings: AgentSettings) -> Launch:
+        agent = aside(settings, self.program)
+        return Launch((*PROGRAM, *option("--model", settings.model), "--text", CANARY_TEXT, "--", *agent), stdin=False)
+
+    def version(self, _: AgentSettings) -> tuple[str, ...]:
+        return ()
+
+
+def line_for(event: Event) -> bytes:
+    """An event as a line."""
+    return msgspec.json.encode({"event": type(event).__name__} | msgspec.to_builtins(event)) + b"\n"
+
+
+def _event(told: dict[str, object]) -> Event:
+    kind = _KINDS.get(str(told.pop("event", "")))
+    if kind is None:
+        return unknown(at(told, "event"))
+    try:
+        event: Event = msgspec.convert(told, kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return unknown(kind.__name__)
+    return event

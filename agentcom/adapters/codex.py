@@ -1,0 +1,129 @@
+"""Codex CLI, by `codex exec --json`.
+
+Documented at https://developers.openai.com/codex/noninteractive; what is not there was seen in what the program prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from agentcom.adapters.base import Alive, Denied, Did, Event, Launch, Over, Prompt, Said, Session, Used
+from agentcom.adapters.calls import CANARY_TEXT, aside, filled, names_any, option, program_of
+from agentcom.adapters.ends import ended_without_result
+from agentcom.adapters.reading import NO_EVENT, at, items, line_of, object_in, text, unknown, whole
+from agentcom.adapters.trouble import failure, trouble
+from agentcom.model.task import Usage
+from agentcom.settings import AgentSettings
+
+SANDBOXES = ("-s", "--sandbox", "--dangerously-bypass-approvals-and-sandbox")
+
+FROM_STDIN = "-"
+
+
+class Codex:
+    """Prints events. `thread.started` and `turn.started` come before any request to the model; the agent's first sign
+    of life is the first item of its own. It tells no cost, and nothing of its context window."""
+
+    name = "codex"
+    program = "codex"
+    structured = True
+    resumes = True
+
+    def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
+        # What a resumed session takes is less than what a new one does; the sandbox is set for both as configuration.
+        argv = (
+            *filled(program_of(settings, self.program), prompt),
+            "exec",
+            *(("resume",) if prompt.session else ()),
+            "--json",
+            "--skip-git-repo-check",
+            *(() if names_any(settings.arguments, *SANDBOXES) else ("-c", 'sandbox_mode="workspace-write"')),
+            *option("-m", settings.model),
+            *filled(settings.arguments, prompt),
+            *((prompt.session,) if prompt.session else ()),
+            FROM_STDIN,
+        )
+        return Launch(argv)
+
+    def parse(self, line: bytes) -> Sequence[Event]:
+        event = object_in(line)
+        return tuple(_events_of(event)) if event is not None else (NO_EVENT,)
+
+    def exited(self, code: int, last_words: str) -> Over:
+        return ended_without_result(code, last_words)
+
+    def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
+        return aside(settings, self.program, "login", "status")
+
+    def canary(self, settings: AgentSettings) -> Launch:
+        argv = (
+            *aside(settings, self.program, "exec", "--json", "--skip-git-repo-check", "-s", "read-only"),
+            *option("-m", settings.model),
+            CANARY_TEXT,
+        )
+        return Launch(argv, stdin=False)
+
+    def version(self, settings: AgentSettings) -> tuple[str, ...]:
+        return aside(settings, self.program, "--version")
+
+
+def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
+    match at(event, "type"):
+        case "thread.started":
+            yield Session(line_of(event, "thread_id"))
+        case "turn.started":
+            pass
+        case "item.started" | "item.updated" | "item.completed" as kind:
+            yield from _of_item(at(event, "item"), completed=kind == "item.completed")
+        case "turn.completed":
+            yield Used(_usage(at(event, "usage")), total=True)
+            yield Over(ok=True)
+        case "turn.failed":
+            yield failure(text(event, "error", "message"))
+        case "error":
+            # Also said of a request that is made again; a turn that fails for it says so by its own event.
+            yield trouble(text(event, "message"))
+        case kind:
+            yield unknown(kind)
+
+
+def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
+    kind = at(item, "type")
+    match kind:
+        case "agent_message" if completed:
+            yield Said(text(item, "text"))
+        case "reasoning" | "agent_message" | "todo_list":
+            yield Alive()
+        case "command_execution":
+            yield from _of_deed(line_of(item, "command"), item, completed)
+        case "file_change":
+            paths = [line_of(change, "path") for change in items(item, "changes")]
+            yield from _of_deed(line_of({"paths": f"edit {' '.join(paths[:20])}"}, "paths"), item, completed)
+        case "mcp_tool_call":
+            yield from _of_deed(f"{line_of(item, 'server')} {line_of(item, 'tool')}", item, completed)
+        case "web_search":
+            yield from _of_deed(f"search {line_of(item, 'query')}", item, completed)
+        case "error":
+            # A warning, which occurs in turns that succeed.
+            yield unknown("item error")
+        case _:
+            yield unknown(f"item {kind}")
+
+
+def _of_deed(what: str, item: object, completed: bool) -> Iterator[Event]:
+    if completed and at(item, "status") == "declined":
+        yield Denied(what)
+    else:
+        yield Did(what) if not completed else Alive()
+
+
+def _usage(usage: object) -> Usage:
+    """What was read from the cache is a part of `input_tokens` here."""
+    cached = whole(usage, "cached_input_tokens")
+    return Usage(
+        input_tokens=max(0, whole(usage, "input_tokens") - cached),
+        output_tokens=whole(usage, "output_tokens"),
+        cache_read_tokens=cached,
+        reasoning_tokens=whole(usage, "reasoning_output_tokens"),
+    )
