@@ -22,6 +22,7 @@ _STYLES = {
     "completed": "green",
     "working": "bold cyan",
     "assigned": "cyan",
+    "verifying": "bold cyan",
     "retry_wait": "yellow",
     "failed": "bold red",
     "rejected": "bold red",

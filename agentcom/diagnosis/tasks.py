@@ -83,7 +83,7 @@ def slow(look: Look) -> Iterator[Trouble]:
 def looping(look: Look) -> Iterator[Trouble]:
     """Tried again and again."""
     for record in look.snapshot.tasks:
-        counted = record.generation - record.handbacks - record.waits - record.granted
+        counted = record.counted - record.granted
         if counted >= LOOPING:
             earlier = [attempt for attempt in record.attempts if attempt.outcome is not None][-EARLIER_SHOWN:]
             tries = f"is at attempt {counted}" if record.state in RUNNING else f"had {counted} attempts"

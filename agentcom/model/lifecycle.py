@@ -14,6 +14,7 @@ TaskState = Literal[
     "retry_wait",
     "assigned",
     "working",
+    "verifying",
     "input_required",
     "completed",
     "failed",
@@ -49,23 +50,33 @@ NEXT: dict[TaskState, dict[TaskState, str]] = {
         "working": "the agent showed life",
         "completed": "finished before its acceptance was due",
         "retry_wait": "the attempt failed",
-        "queued": "handed back, requeued, or failed with no delay due",
+        "queued": "handed back, requeued, to be continued, or failed with no delay due",
         "input_required": "only a person can help it on",
         "failed": "out of attempts, never to be retried, or expired",
         "canceled": "canceled",
     },
     "working": {
+        "verifying": "the agent is done, its work is checked",
         "completed": "finished",
         "retry_wait": "the attempt failed",
-        "queued": "handed back, requeued, or failed with no delay due",
+        "queued": "handed back, requeued, to be continued, or failed with no delay due",
+        "input_required": "only a person can help it on",
+        "failed": "out of attempts, never to be retried, or expired",
+        "canceled": "canceled",
+    },
+    "verifying": {
+        "working": "failed checks went back to the agent",
+        "completed": "checked",
+        "retry_wait": "the attempt failed",
+        "queued": "handed back, requeued, to be continued, or failed with no delay due",
         "input_required": "only a person can help it on",
         "failed": "out of attempts, never to be retried, or expired",
         "canceled": "canceled",
     },
     "input_required": {
-        "queued": "sent on by a person",
+        "queued": "answered, or sent on by a person",
         "completed": "a late result of its last attempt",
-        "failed": "expired",
+        "failed": "expired, or nobody answered in time",
         "canceled": "canceled",
     },
     "failed": {
@@ -84,7 +95,7 @@ ENDED: frozenset[TaskState] = frozenset({"completed", "failed", "canceled", "rej
 """No report changes these; `failed` and `canceled` are left only when a person sends the task back."""
 
 WAITING: frozenset[TaskState] = frozenset({"blocked", "queued", "retry_wait", "input_required"})
-RUNNING: frozenset[TaskState] = frozenset({"assigned", "working"})
+RUNNING: frozenset[TaskState] = frozenset({"assigned", "working", "verifying"})
 
 
 def allowed(before: TaskState, after: TaskState) -> bool:

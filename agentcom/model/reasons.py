@@ -85,6 +85,12 @@ INNOCENT: frozenset[str] = frozenset({"handed_back", "requeued", "retry_later"})
 """Reasons that say nothing about the agent."""
 
 
+NO_FAILURE: frozenset[str] = frozenset(
+    {"context_exhausted", "input_required", "budget_exceeded", "forge_refused", "pull_request_closed"}
+)
+"""They end an attempt, and are no failure of the agent that made it."""
+
+
 def class_of(reason: str) -> ReasonClass:
     """The class of a reason. Unknown ones are retried elsewhere."""
     return CLASS_OF.get(reason, "elsewhere")
@@ -103,3 +109,9 @@ def blames_agent(reason: str) -> bool:
 def is_strike(reason: str) -> bool:
     """Whether an attempt that failed for this reason counts against its agent's reliability."""
     return (blames_agent(reason) and reason not in INNOCENT) or reason in BREAKS_AT_ONCE
+
+
+def resumes(reason: str) -> bool:
+    """Whether the next attempt may go on in the session of the agent that made this one: nothing speaks against the
+    work, and its context has room."""
+    return class_of(reason) in ("same_workspace", "wait", "human") or reason in ("lost", "handed_back")

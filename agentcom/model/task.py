@@ -38,7 +38,8 @@ class TaskSpec(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
         agent: only this agent may do it; empty means any.
         checks: commands that have to pass in the worktree before the work counts as done, each a line that is split
             as a shell would, but run without one.
-        budget_tokens: what all attempts together may use of input and output; 0 means no limit.
+        budget_tokens: what all attempts together may use of input and output, but for what is read from a cache; 0
+            means no limit.
         budget_usd: what all attempts together may cost; 0 means no limit.
     """
 
@@ -90,7 +91,13 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     @property
     def tokens(self) -> int:
         """All tokens, each counted once."""
-        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+        return self.new_tokens + self.cache_read_tokens
+
+    @property
+    def new_tokens(self) -> int:
+        """Those that were read anew, cached or not, and those that were written: what a budget of tokens counts. What
+        is read again from a cache at each turn would soon outweigh all that was done."""
+        return self.input_tokens + self.cache_write_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
@@ -240,7 +247,8 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
         note: something its submitter should know, such as that no registered agent could take it.
         branch: of its work, on `origin`, named after the agent that it was first given to; the same for all attempts,
             so that no two of them can make two.
-        part: how often it was continued after an agent had run out of context, and 1.
+        part: how often it was continued after an agent had run out of context, and 1. Continuing is no attempt.
+        granted_parts: how often it had been continued when a person last sent it back; the bound counts from there.
         parts_summary: what the part before this one said of the state of the work.
         spent: what all attempts have used so far.
         question, answer: what an agent asked a person, and what that said; for the next attempt.
@@ -268,12 +276,23 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
     note: str = ""
     branch: str = ""
     part: int = 1
+    granted_parts: int = 0
     parts_summary: str = ""
     spent: Usage = Usage()
     question: str = ""
     answer: str = ""
     answer_by: int = 0
     pull_request: PullRequest | None = None
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count: all but those that were handed back unharmed, met a rate limit, or are continued."""
+        return self.generation - self.handbacks - self.waits - self.continued
+
+    @property
+    def continued(self) -> int:
+        """How often it was continued after an agent had run out of context."""
+        return self.part - 1
 
     @property
     def outcome(self) -> Outcome | None:

@@ -11,6 +11,7 @@ from agentcom.wording import age, ago, clock
 STYLES = {
     "working": "bold cyan",
     "assigned": "cyan",
+    "verifying": "bold cyan",
     "blocked": "dim",
     "retry_wait": "yellow",
     "completed": "bold",

@@ -21,7 +21,7 @@ FINDINGS_SHOWN = 12
 AGENTS_SHOWN = 500
 ORDERS_SHOWN = 500
 MARGIN = 2
-STATES_SHOWN = ("queued", "blocked", "retry_wait", "assigned", "working")
+STATES_SHOWN = ("queued", "blocked", "retry_wait", "assigned", "working", "verifying")
 
 ORDER_COLUMNS = (
     Column("AGENT", least=8),

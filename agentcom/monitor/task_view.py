@@ -18,6 +18,7 @@ from agentcom.wording import age, clean, one_line
 
 STATE_ORDER: tuple[TaskState, ...] = (
     "working",
+    "verifying",
     "assigned",
     "input_required",
     "retry_wait",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode, read_spec
 from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import Assign, DeadLetter, Line, Stop
-from agentcom.model.reasons import blames_agent, class_of
+from agentcom.model.messages import DeadLetter, Line, Stop
+from agentcom.model.reasons import NO_FAILURE, blames_agent, class_of
 from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
 from agentcom.scheduler import health
+from agentcom.scheduler.assignment import branch_of, order_of
 from agentcom.scheduler.livelock import SIGN
-from agentcom.scheduler.retry import Decision, decide
+from agentcom.scheduler.parts import grant, leave, said_of_parts
+from agentcom.scheduler.retry import Decision, Past, decide
 from agentcom.scheduler.state import State
+from agentcom.scheduler.waiting import make_ready, make_ready_later
 from agentcom.scheduler.work import Work, agents_to_avoid
 
 SUCCESS_MEMORY = 0.9
@@ -26,20 +29,13 @@ def assign(state: State, work: Work, agent: AgentRecord, now: int) -> None:
     attempt = Attempt(record.generation, token, agent.name, agent.incarnation, now)
     record.attempts = (*record.attempts[1 - ATTEMPTS_KEPT :], attempt)
     record.note = ""
+    record.branch = record.branch or branch_of(agent.name, work.id)
     agent.running[token] = work.id
     state.used += 1
     agent.used = state.used
     state.move(work, "assigned", now, "match")
     state.commit.agents[agent.name] = agent
-    order = Assign(
-        incarnation=agent.incarnation,
-        task=work.id,
-        token=token,
-        spec=record.spec,
-        attempt=counted_attempts(work),
-        timeout_s=work.timeout_s,
-    )
-    state.order(agent.name, encode(order))
+    state.order(agent.name, encode(order_of(work, agent)))
     state.set_timer(now + int(state.policy.accept_s * 1000), "accept", work.id, record.generation)
 
 
@@ -50,36 +46,57 @@ def accept(state: State, work: Work, now: int, trigger: str) -> None:
         state.move(work, "working", now, trigger)
 
 
+def verify(state: State, work: Work, now: int, trigger: str) -> None:
+    """The agent is done with its current attempt, and its work is being checked. That shows life, too."""
+    if work.record.state == "assigned":
+        state.move(work, "working", now, trigger)
+    if work.record.state == "working":
+        state.move(work, "verifying", now, trigger)
+
+
+def unverify(state: State, work: Work, now: int, trigger: str) -> None:
+    """Checks failed, and the agent works on with what they said."""
+    if work.record.state == "verifying":
+        state.move(work, "working", now, trigger)
+
+
 def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: str) -> None:
     """Take an outcome of the current attempt into account. Its slot is released by whoever knows that it is over."""
     attempt = work.record.attempts[-1]
     attempt.ended_at = now
     attempt.outcome = outcome
     agent = state.agents.get(attempt.agent)
+    record = work.record
+    got_on = leave(record, outcome)
     if outcome.result == "completed":
         complete(state, work, agent, now, trigger)
         return
-    record = work.record
-    counted = counted_attempts(work) - record.granted
-    seed = f"{work.id}.{record.generation}"
-    decision = decide(outcome, counted, work.max_attempts, record.handbacks, record.waits, state.policy, seed)
+    parts = record.part - record.granted_parts
+    past = Past(record.counted - record.granted, record.handbacks, record.waits, parts)
+    decision = decide(outcome, past, work.max_attempts, state.policy, f"{work.id}.{record.generation}")
     _judge_agent(state, agent, outcome, decision, now)
     match decision.step:
         case "handed_back":
             attempt.counted = False
             record.handbacks += 1
             if decision.delay_ms:
-                _wait(state, work, outcome, decision, now, trigger)
+                make_ready_later(state, work, decision.delay_ms, now, trigger, outcome)
             else:
                 make_ready(state, work, now, trigger, outcome, first=True)
         case "wait":
             attempt.counted = False
             record.waits += 1
             make_ready(state, work, now, trigger, outcome, first=True)
+        case "continue":
+            attempt.counted = False
+            record.part += 1
+            if not got_on:
+                _note_requeue(state, now)
+            make_ready(state, work, now, trigger, outcome, first=True)
         case "ask_person":
             state.move(work, "input_required", now, trigger, reason=outcome.reason, detail=outcome.detail)
         case "give_up":
-            give_up(state, work, outcome, now, trigger, decision)
+            give_up(state, work, said_of_parts(outcome, parts), now, trigger, decision)
         case "again":
             _again(state, work, outcome, decision, attempt, now, trigger)
 
@@ -99,6 +116,7 @@ def adopt_late(state: State, work: Work, outcome: Outcome, now: int) -> None:
     attempt = work.record.attempts[-1]
     attempt.outcome = outcome
     attempt.ended_at = now
+    leave(work.record, outcome)
     complete(state, work, state.agents.get(attempt.agent), now, "late")
 
 
@@ -111,7 +129,7 @@ def _judge_agent(state: State, agent: AgentRecord | None, outcome: Outcome, deci
             health.unfit(state, agent, outcome.detail, now, "refused")
     elif class_of(outcome.reason) == "wait":
         health.rate_limited(state, agent, outcome, now)
-    else:
+    elif outcome.reason not in NO_FAILURE:
         _rate(state, agent, good=False)
         health.failed(state, agent, outcome, now)
 
@@ -153,26 +171,10 @@ def _again(
     _note_requeue(state, now)
     if blames_agent(outcome.reason):
         work.avoid |= {attempt.agent}
-    if not decision.delay_ms:
+    if decision.delay_ms:
+        make_ready_later(state, work, decision.delay_ms, now, trigger, outcome)
+    else:
         make_ready(state, work, now, trigger, outcome)
-        return
-    _wait(state, work, outcome, decision, now, trigger)
-
-
-def _wait(state: State, work: Work, outcome: Outcome, decision: Decision, now: int, trigger: str) -> None:
-    work.record.ready_at = now + decision.delay_ms
-    state.move(work, "retry_wait", now, trigger, reason=outcome.reason, detail=outcome.detail)
-    state.set_timer(work.record.ready_at, "retry", work.id, work.record.generation)
-
-
-def make_ready(
-    state: State, work: Work, now: int, trigger: str, outcome: Outcome | None = None, *, first: bool = False
-) -> None:
-    """Let it wait for an agent from now on."""
-    work.record.ready_at = now
-    reason, detail = (outcome.reason, outcome.detail) if outcome else ("", "")
-    state.move(work, "queued", now, trigger, reason=reason, detail=detail)
-    state.matcher.push(work, first=first)
 
 
 def give_up(
@@ -182,7 +184,7 @@ def give_up(
     state.move(work, "failed", now, trigger, reason=outcome.reason, detail=outcome.detail)
     if decision is not None and decision.dead:
         heading = read_spec(work.record.spec).heading
-        counted = counted_attempts(work)
+        counted = work.record.counted
         state.bury(DeadLetter(work.id, heading, now, outcome.reason, outcome.detail, counted))
     fail_dependants(state, work.id, now)
 
@@ -251,7 +253,7 @@ def requeue(state: State, work: Work, why: str, now: int) -> None:
 
 def send_on(state: State, work: Work, now: int) -> None:
     """A person did what it waited for: it goes on, with all its attempts before it again."""
-    work.record.granted = counted_attempts(work)
+    grant(work.record)
     work.avoid = agents_to_avoid(work.record)
     make_ready(state, work, now, "retry")
 
@@ -277,12 +279,6 @@ def fail_dependants(state: State, failed: str, now: int) -> None:
                 detail = f"it waits for {cause}, which did not complete"
                 state.move(work, "failed", now, "dependency", reason="dependency_failed", detail=detail)
                 pending.append(id_)
-
-
-def counted_attempts(work: Work) -> int:
-    """Attempts that count against the cap: all but those that were handed back unharmed or met a rate limit."""
-    record = work.record
-    return record.generation - record.handbacks - record.waits
 
 
 def _rate(state: State, agent: AgentRecord, *, good: bool) -> None:

@@ -18,6 +18,7 @@ from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaim
 from agentcom.scheduler.livelock import SIGN
 from agentcom.scheduler.loading import take_up
 from agentcom.scheduler.state import State, Timer
+from agentcom.scheduler.waiting import let_go, make_ready
 from agentcom.settings import Policy
 
 TIMERS_PER_COMMIT = 1_000
@@ -201,6 +202,8 @@ class Core:
                 attempts.expire(state, work, now)
         elif work.record.generation == generation:
             if kind == "retry" and work.record.state == "retry_wait":
-                attempts.make_ready(state, work, work.record.ready_at, "retry_due")
+                make_ready(state, work, work.record.ready_at, "retry_due")
             elif kind == "accept" and work.record.state == "assigned":
                 attempts.end_acceptance(state, work, now)
+            elif kind == "hold":
+                let_go(state, work)

@@ -26,12 +26,14 @@ class Lane:
     dropped when there are many.
     """
 
-    __slots__ = ("avoid", "capable", "counts", "demand", "fits", "fresh", "index", "retried", "turn")
+    __slots__ = ("avoid", "capable", "counts", "demand", "fits", "fresh", "index", "only", "retried", "turn")
 
-    def __init__(self, index: int, demand: Demand, avoid: frozenset[str]) -> None:
+    def __init__(self, index: int, demand: Demand, avoid: frozenset[str], held_for: str = "") -> None:
         self.index = index
         self.demand = demand
         self.avoid = avoid
+        self.only = demand.agent or held_for
+        """The one agent that may take this; empty: any."""
         self.fresh: list[deque[Work]] = [deque() for _ in range(LEVELS)]
         self.retried: list[deque[Work]] = [deque() for _ in range(LEVELS)]
         self.counts = [0] * LEVELS

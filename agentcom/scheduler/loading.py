@@ -6,6 +6,7 @@ from agentcom.model.codec import decode_spec
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.state import State
+from agentcom.scheduler.waiting import hold
 from agentcom.scheduler.work import make_work
 
 RETURN_MS = 12_000
@@ -28,6 +29,7 @@ def take_up(state: State, record: CarriedRecord, now: int) -> str:
     work = make_work(record, spec, demand, policy.max_attempts, policy.timeout_s)
     state.hold(work)
     if record.state == "queued":
+        hold(state, work, now)
         state.matcher.push(work)
     elif record.state == "retry_wait":
         state.set_timer(record.ready_at, "retry", work.id, record.generation)

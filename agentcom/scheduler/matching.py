@@ -37,7 +37,7 @@ class Matcher:
 
     def __init__(self, age_ms: int) -> None:
         self._age_ms = age_ms
-        self._lanes: dict[tuple[int, frozenset[str]], Lane] = {}
+        self._lanes: dict[tuple[int, frozenset[str], str], Lane] = {}
         self._lane_at: dict[int, Lane] = {}
         self._lane_slots = Slots()
         self._lanes_bound = MAX_LANES
@@ -57,7 +57,7 @@ class Matcher:
 
     def push(self, work: Work, *, first: bool = False) -> None:
         """Let a task wait for an agent."""
-        lane = self._lane(work.demand, work.avoid)
+        lane = self._lane(work.demand, work.avoid, work.held_for)
         lane.push(work, first=first)
         self._note_waiting(lane, work.priority)
         self._dirty.add(lane.index)
@@ -65,7 +65,7 @@ class Matcher:
     def forget(self, work: Work) -> None:
         """A waiting task ended without having been assigned."""
         if work.queued:
-            lane = self._lane(work.demand, work.avoid)
+            lane = self._lane(work.demand, work.avoid, work.held_for)
             lane.forget(work)
             self._note_waiting(lane, work.priority)
 
@@ -80,14 +80,14 @@ class Matcher:
         """How many tasks wait for an agent."""
         return sum(lane.waiting for lane in self._lanes.values())
 
-    def _lane(self, demand: Demand, avoid: frozenset[str]) -> Lane:
-        key = (id(demand), avoid)
+    def _lane(self, demand: Demand, avoid: frozenset[str], held_for: str = "") -> Lane:
+        key = (id(demand), avoid, held_for)
         lane = self._lanes.get(key)
         if lane is None:
             if len(self._lanes) >= self._lanes_bound:
                 self._drop_empty_lanes()
                 self._lanes_bound = max(MAX_LANES, 2 * len(self._lanes))
-            lane = self._lanes[key] = Lane(self._lane_slots.take(), demand, avoid)
+            lane = self._lanes[key] = Lane(self._lane_slots.take(), demand, avoid, held_for)
             self._lane_at[lane.index] = lane
             if avoid:
                 self._wary |= 1 << lane.index
@@ -108,14 +108,14 @@ class Matcher:
 
     def _note_waiting(self, lane: Lane, level: int) -> None:
         bit = 1 << lane.index
-        if lane.demand.agent:
-            group = self._pinned.setdefault(lane.demand.agent, set())
+        if lane.only:
+            group = self._pinned.setdefault(lane.only, set())
             if lane.waiting:
                 group.add(lane.index)
             else:
                 group.discard(lane.index)
                 if not group:
-                    del self._pinned[lane.demand.agent]
+                    del self._pinned[lane.only]
         elif lane.counts[level]:
             self._waiting[level] |= bit
         else:
@@ -246,9 +246,9 @@ class Matcher:
         return found
 
     def _best_agent(self, lane: Lane, work: Work) -> AgentRecord | None:
-        if lane.demand.agent:
-            profile = self._of_agent.get(lane.demand.agent)
-            agent = profile.agents[lane.demand.agent] if profile else None
+        if lane.only:
+            profile = self._of_agent.get(lane.only)
+            agent = profile.agents[lane.only] if profile else None
             able = profile is not None and lane.capable >> profile.index & 1
             return agent if agent is not None and able and agent.free_slots else None
         candidates = self._candidates(lane)

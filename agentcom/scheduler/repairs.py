@@ -18,6 +18,7 @@ from agentcom.model.task import CarriedRecord, Outcome
 from agentcom.scheduler import attempts
 from agentcom.scheduler.loading import take_up
 from agentcom.scheduler.state import State
+from agentcom.scheduler.waiting import make_ready
 from agentcom.scheduler.work import Work
 
 TRIGGER = "repair"
@@ -151,7 +152,7 @@ def _wait(state: State, fix: Fix, found: Found, now: int) -> Result:
     if work is None or work.record.state != "blocked":
         return NotSo("it does not wait for others")
     if not work.record.waiting_for:
-        attempts.make_ready(state, work, now, TRIGGER)
+        make_ready(state, work, now, TRIGGER)
         return Mended("it waits for nobody, so it goes on")
     if fix.other not in work.record.waiting_for:
         return _write_again(state, work)

@@ -5,6 +5,8 @@ A report counts only with the token of the current attempt. Everything else chan
 
 from __future__ import annotations
 
+from itertools import islice
+
 from msgspec.structs import replace
 
 from agentcom.capability import InvalidRequirement, parse, valid_attributes
@@ -15,6 +17,7 @@ from agentcom.model.task import Outcome
 from agentcom.scheduler import attempts, health
 from agentcom.scheduler.admission import AGENT_NAME, MAX_TOKENS
 from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
+from agentcom.scheduler.parts import keep_pull_request
 from agentcom.scheduler.reconcile import reconcile
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work
@@ -50,8 +53,23 @@ def hear(state: State, event: Beaten, now: int) -> None:
     _seen(state, agent, now, "beat")
     health.act(state, agent, beat.state, now)
     health.tested(state, agent, beat.test, now)
+    _follow_checks(state, agent, beat, now)
     if event.judged:
         reconcile(state, agent, beat, heard_before_at, now)
+
+
+def _follow_checks(state: State, agent: AgentRecord, beat: Beat, now: int) -> None:
+    """Beats alone tell whose work is being checked, and whose went back to its agent."""
+    verifying = frozenset(beat.verifying)
+    for token, task in islice(beat.running.items(), 2 * MAX_SLOTS):
+        work = state.awaited(task, token)
+        if work is None or work.record.attempts[-1].agent != agent.name:
+            continue
+        if token in verifying:
+            attempts.accept(state, work, now, "beat")
+            attempts.verify(state, work, now, "beat")
+        else:
+            attempts.unverify(state, work, now, "beat")
 
 
 def reclaimed(state: State, event: Reclaimed, now: int) -> None:
@@ -201,6 +219,8 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
             _keep_as_evidence(state, held, report)
             _reject(state, report, entry, now, work)
     else:
+        if report.outcome.checks or report.outcome.evidence is not None:
+            attempts.verify(state, work, now, "finished")
         attempts.end_attempt(state, work, _as_meant(report.outcome), now, "finished")
     if holder is not None:
         state.release(holder, report.token, now)
@@ -227,11 +247,12 @@ def _keep_as_evidence(state: State, work: Work | None, report: Finished) -> None
     if work is None or report.outcome.result not in ("completed", "failed"):
         return
     for attempt in work.record.attempts:
-        meant = attempt.token == report.token and attempt.agent == report.agent
-        news = attempt.outcome is None or attempt.outcome.result != report.outcome.result
-        if meant and news and attempt.late is None:
+        if attempt.token != report.token or attempt.agent != report.agent:
+            continue
+        if attempt.late is None and (attempt.outcome is None or attempt.outcome.result != report.outcome.result):
             attempt.late = replace(report.outcome, value=None)
-            state.commit.records[work.id] = work.record
+        keep_pull_request(work.record, report.outcome)
+        state.commit.records[work.id] = work.record
 
 
 def _goodbye(state: State, report: Goodbye, entry: str, now: int) -> None:

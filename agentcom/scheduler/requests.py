@@ -30,7 +30,9 @@ from agentcom.model.task import CarriedRecord, TaskRecord, TaskSpec
 from agentcom.scheduler import attempts, repairs, services
 from agentcom.scheduler.admission import MAX_AFTER, in_order, problem_of
 from agentcom.scheduler.events import Requested
+from agentcom.scheduler.parts import grant
 from agentcom.scheduler.state import State
+from agentcom.scheduler.waiting import make_ready
 from agentcom.scheduler.work import agents_to_avoid, make_work
 
 CLOCK_SLACK_MS = 1_000
@@ -193,7 +195,7 @@ def _take_on(state: State, spec: TaskSpec, body: bytes, found: Found, now: int) 
     elif waiting:
         state.move(work, "blocked", now, "submit")
     else:
-        attempts.make_ready(state, work, now, "submit")
+        make_ready(state, work, now, "submit")
     record.note = state.matcher.nobody_could(work.demand)
 
 
@@ -295,7 +297,7 @@ def _send_back(state: State, record: CarriedRecord, found: Found, now: int) -> N
     record.expires_at = now + int(spec.expires_s * 1000) if spec.expires_s else 0
     policy = state.policy
     work = make_work(record, spec, state.demands.of(spec), policy.max_attempts, policy.timeout_s)
-    record.granted = attempts.counted_attempts(work)
+    grant(record)
     work.avoid = agents_to_avoid(record)
     state.ended.pop(spec.id, None)
     if spec.id in state.commit.closed:
@@ -305,4 +307,4 @@ def _send_back(state: State, record: CarriedRecord, found: Found, now: int) -> N
     if waiting:
         state.move(work, "blocked", now, "retry")
     else:
-        attempts.make_ready(state, work, now, "retry")
+        make_ready(state, work, now, "retry")

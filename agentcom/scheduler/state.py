@@ -20,7 +20,7 @@ from agentcom.scheduler.matching import Matcher
 from agentcom.scheduler.work import Demands, Work
 from agentcom.settings import Policy
 
-TimerKind = Literal["retry", "accept", "expire", "link", "forget", "health", "livelock"]
+TimerKind = Literal["retry", "accept", "expire", "hold", "link", "forget", "health", "livelock"]
 Timer = tuple[int, int, TimerKind, str, int]
 """When, a tie-breaker, what, of which task or agent, and what it is about: a task's generation, a link's `since_at`."""
 

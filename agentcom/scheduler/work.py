@@ -34,7 +34,14 @@ class Demand(Struct, frozen=True, weakref=True, eq=False):
 
 
 class Work(Struct, gc=False):
-    """An open task. `queued` is true while it waits in a lane, `avoid` names agents that failed it."""
+    """An open task.
+
+    Attributes:
+        budget_tokens, budget_usd: as its spec has them; 0 means no limit.
+        queued: it waits in a lane.
+        avoid: agents that failed it.
+        held_for: while it waits, only this agent may take it; empty: any.
+    """
 
     id: str
     record: CarriedRecord
@@ -43,8 +50,26 @@ class Work(Struct, gc=False):
     max_attempts: int
     timeout_s: float
     key: str
+    budget_tokens: int = 0
+    budget_usd: float = 0.0
     queued: bool = False
     avoid: frozenset[str] = frozenset()
+    held_for: str = ""
+
+    @property
+    def only(self) -> str:
+        """The one agent that may take it; empty: any."""
+        return self.demand.agent or self.held_for
+
+    @property
+    def tokens_left(self) -> int:
+        """What of its budget of tokens is left for an attempt, 1 at least; 0 means no limit."""
+        return max(1, self.budget_tokens - self.record.spent.new_tokens) if self.budget_tokens else 0
+
+    @property
+    def usd_left(self) -> float:
+        """What of its budget of money is left for an attempt, over 0; 0 means no limit."""
+        return max(1e-6, self.budget_usd - self.record.spent.cost_usd) if self.budget_usd else 0.0
 
     @property
     def token(self) -> str:
@@ -88,6 +113,8 @@ def make_work(record: CarriedRecord, spec: TaskSpec, demand: Demand, max_attempt
         max_attempts=spec.max_attempts or max_attempts,
         timeout_s=spec.timeout_s or timeout_s,
         key=spec.key,
+        budget_tokens=spec.budget_tokens,
+        budget_usd=spec.budget_usd,
         avoid=agents_to_avoid(record),
     )
 
@@ -100,7 +127,7 @@ def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
     sending it back forgives them."""
     if not record.attempts:
         return NOBODY
-    left = record.generation - record.handbacks - record.waits - record.granted
+    left = record.counted - record.granted
     found: set[str] = set()
     for attempt in reversed(record.attempts):
         if attempt.counted and left <= 0:

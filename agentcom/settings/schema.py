@@ -56,6 +56,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     rate_limit_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     # How often a task may meet a rate limit before that counts as a failure.
     max_waits: Annotated[int, Meta(ge=0, le=1_000)] = 20
+    # How many parts a task may have, whose agents run out of context; past that it is a dead letter.
+    max_parts: Annotated[int, Meta(ge=1, le=100)] = 5
+    # A continued or answered task is left so long to the agent that knows it, before another may take it.
+    warm_wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     # From one self-test of an agent to the next, and how long one may take.
     self_test_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 300.0
     self_test_limit_s: Annotated[float, Meta(ge=0.05, le=600)] = 30.0

@@ -55,7 +55,8 @@ def test_every_open_task_can_be_canceled_and_can_fail(state):
 
 def test_only_what_waits_for_an_agent_is_assigned_and_only_what_is_assigned_works():
     assert [before for before in NEXT if allowed(before, "assigned")] == ["queued"]
-    assert [before for before in NEXT if allowed(before, "working")] == ["assigned"]
+    assert [before for before in NEXT if allowed(before, "working")] == ["assigned", "verifying"]
+    assert [before for before in NEXT if allowed(before, "verifying")] == ["working"]
 
 
 @pytest.mark.pitfall_4

@@ -14,7 +14,7 @@ from agentcom.scheduler.admission import in_order, problem_of
 from agentcom.scheduler.explain import explain, hindrance, obstacles
 from agentcom.scheduler.lanes import GHOSTS, Lane, rank
 from agentcom.scheduler.pool import Profile, Slots, bits
-from agentcom.scheduler.retry import Decision, decide
+from agentcom.scheduler.retry import Decision, Past, decide
 from agentcom.scheduler.work import Demand, Demands, make_work
 from agentcom.settings import Policy
 
@@ -43,15 +43,17 @@ DEAD, NEVER, BACK = Decision("give_up", dead=True), Decision("give_up"), Decisio
         ("handed_back", "handed_back", 1, 2, AGAIN_NOW),
         ("handed_back", "handed_back", 5, 2, DEAD),
         ("handed_back", "refused", 1, 2, NEVER),
+        ("failed", "context_exhausted", 9, 0, Decision("continue")),
     ],
 )
 def test_what_follows_an_attempt(result, reason, counted, handbacks, expected):
-    assert decide(Outcome(result, reason), counted, 5, handbacks, 0, POLICY) == expected
+    assert decide(Outcome(result, reason), Past(counted, handbacks), 5, POLICY) == expected
 
 
 @given(counted=st.integers(1, 500), cap=st.integers(1, 100), reason=st.sampled_from([*CLASS_OF, "", "new"]))
 def test_no_reason_is_tried_beyond_the_cap(counted, cap, reason):
-    decision = decide(Outcome("failed", reason), counted, cap, 0, POLICY.max_waits, POLICY)
+    past = Past(counted, 0, POLICY.max_waits, POLICY.max_parts)
+    decision = decide(Outcome("failed", reason), past, cap, POLICY)
     assert decision.step in ("give_up", "ask_person") or counted < cap
     assert decision.dead <= (decision.step == "give_up")
 

@@ -28,7 +28,9 @@ TEXTS = (
 )
 REASONS = st.sampled_from(["exit_code", "auth_failed", "lost", "handed_back", ""]) | st.text(max_size=5)
 RESULTS = st.sampled_from(["completed", "failed", "canceled", "lost", "handed_back"])
-STATES = st.sampled_from(["submitted", "blocked", "queued", "retry_wait", "assigned", "working", "input_required"])
+STATES = st.sampled_from(
+    ["submitted", "blocked", "queued", "retry_wait", "assigned", "working", "verifying", "input_required"]
+)
 RUNNING = st.dictionaries(st.text(max_size=3), TASKS, max_size=3)
 MAYBE = st.none() | SIZES
 

@@ -274,7 +274,7 @@ class Judge:
         assert known.spec is not None
         if view.orders.get((attempt.agent, attempt.token)) != task:
             self.accuse(f"it is assigned to {attempt.agent}, and nothing was ordered", task)
-        counted = record.generation - record.handbacks - record.waits - record.granted
+        counted = record.counted - record.granted
         cap = known.spec.max_attempts or self._policy.max_attempts
         if counted > cap:
             self.accuse(f"this is its attempt number {counted}, over its cap of {cap}", task)

@@ -42,6 +42,7 @@ from agentcom.model.messages import (
     Stop,
 )
 from agentcom.model.task import Outcome, ReadRecord
+from agentcom.scheduler.assignment import warm_agent
 from agentcom.scheduler.core import Core
 from agentcom.scheduler.events import Beaten, Emptied, Malformed, Reclaimed, Reported, Requested
 from agentcom.scheduler.explain import obstacles
@@ -86,6 +87,8 @@ class FakePool:
         """Agents that do not obey `Ask` and `Stop` by themselves while time passes."""
         self.says: dict[str, dict[str, str]] = {}
         """What an agent's beats name, where that is not the truth."""
+        self.checking: set[str] = set()
+        """Tokens of attempts whose work is being checked, as beats say."""
         self.problems: dict[str, tuple[str, ...]] = {}
         """What an agent's self-tests find."""
         self._beats = 0
@@ -275,6 +278,7 @@ class FakePool:
             at=0,
             state="working" if running else "idle",
             running=running,
+            verifying=tuple(sorted(self.checking & running.keys())),
             test=self._self_test(name),
         )
         self.core.apply(Beaten(beat), self.now)
@@ -393,6 +397,15 @@ class FakePool:
         """The record of an agent."""
         return decode_agent(self.agents[name])
 
+    def order(self, task: str) -> Assign:
+        """What the agent of a task's latest attempt was told with it."""
+        orders = [decode_order(body) for body in self.orders[self.where(task)].values()]
+        return next(order for order in orders if isinstance(order, Assign) and order.token == self.token(task))
+
+    def end(self, task: str, outcome: Outcome) -> None:
+        """The latest attempt ends with this outcome."""
+        self.report(task, self.token(task), self.where(task), outcome)
+
     def assigned(self) -> list[str]:
         """Ids of tasks in the order in which they were assigned."""
         return [line.task for line in self.journal if line.what == "task" and line.after == "assigned"]
@@ -454,7 +467,7 @@ class FakePool:
         assert record.handbacks <= self.policy.max_handbacks
         assert record.waits <= self.policy.max_waits
         cap = record.spec.max_attempts or self.policy.max_attempts
-        counted = record.generation - record.handbacks - record.waits - record.granted
+        counted = record.counted - record.granted
         assert counted <= max(cap, 0), "more attempts than the cap"
         assert (record.state in ENDED) == bool(record.ended_at)
         if record.state == "blocked":
@@ -476,6 +489,7 @@ class FakePool:
     def _judge_waiting(self, waiting: list[ReadRecord], agents: dict[str, AgentRecord]) -> None:
         """Whoever is free and could do a waiting task has no right to be free."""
         online = [agent for agent in agents.values() if agent.in_service]
+        warm_ms = int(self.policy.warm_wait_s * 1000)
         if not any(agent.free_slots for agent in online):
             return
         demands = Demands()
@@ -486,6 +500,9 @@ class FakePool:
             free = [agent.name for agent in able if agent.free_slots]
             if not demand.agent and any(agent.name not in avoid for agent in able):
                 free = [name for name in free if name not in avoid]
+            if self.now < record.ready_at + warm_ms:
+                warm = warm_agent(record)  # type: ignore[arg-type]
+                free = [name for name in free if name == warm or not warm]
             assert not free, f"{record.spec.id} waits although {free} could do it"
 
     # -------------------------------------------------------------- private

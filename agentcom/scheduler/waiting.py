@@ -1,0 +1,47 @@
+"""Letting work wait for an agent: for any, or for a while for the one that knows it."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from agentcom.model.task import Outcome
+from agentcom.scheduler.assignment import warm_agent
+from agentcom.scheduler.state import State
+from agentcom.scheduler.work import Work
+
+
+def make_ready(
+    state: State, work: Work, now: int, trigger: str, outcome: Outcome | None = None, *, first: bool = False
+) -> None:
+    """Let it wait for an agent from now on."""
+    work.record.ready_at = now
+    reason, detail = (outcome.reason, outcome.detail) if outcome else ("", "")
+    state.move(work, "queued", now, trigger, reason=reason, detail=detail)
+    hold(state, work, now)
+    state.matcher.push(work, first=first)
+
+
+def make_ready_later(state: State, work: Work, delay_ms: int, now: int, trigger: str, outcome: Outcome) -> None:
+    """Let it wait for an agent after a delay."""
+    work.record.ready_at = now + delay_ms
+    state.move(work, "retry_wait", now, trigger, reason=outcome.reason, detail=outcome.detail)
+    state.set_timer(work.record.ready_at, "retry", work.id, work.record.generation)
+
+
+def hold(state: State, work: Work, now: int) -> None:
+    """Before it waits in a lane: leave it for `warm_wait_s` to the agent that knows it, if that is in service."""
+    agent = state.agents.get(warm_agent(work.record))
+    until = work.record.ready_at + int(state.policy.warm_wait_s * 1000)
+    held = agent is not None and agent.in_service and now < until
+    work.held_for = agent.name if agent is not None and held else ""
+    if held:
+        state.set_timer(until, "hold", work.id, work.record.generation)
+
+
+def let_go(state: State, work: Work) -> None:
+    """A timer: the agent that knows it had no slot for so long, so that any other may take it."""
+    if work.queued and work.held_for:
+        state.matcher.forget(work)
+        # The lane that it leaves may still have the old one in its queue, which must not seem to wait there again.
+        free = state.tasks[work.id] = replace(work, held_for="")
+        state.matcher.push(free, first=True)
