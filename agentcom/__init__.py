@@ -17,7 +17,7 @@ The Python API is what this module exports. How the packages relate, each import
     fsck           what in a pool contradicts what: pure
     capability, backlog, clock, version, wording              small, and but for the clock pure
     model          tasks, agents, messages, the lifecycle table: pure data
-    ids, processes, errors, notify                            what all of them use
+    ending, ids, processes, errors, notify                    what all of them use
 """
 
 from agentcom.agent import Agent

@@ -13,9 +13,9 @@ import msgspec
 
 from agentcom.alerts.message import Alert
 from agentcom.alerts.receivers import APPRISE, Receiver, question
+from agentcom.ending import end_tree
 from agentcom.errors import ConfigurationError
 from agentcom.settings.rendering import mask_url
-from agentcom.sidecar.ending import end_tree
 from agentcom.wording import age, one_line
 
 POLL_S = 0.05

@@ -62,19 +62,32 @@ class Started(Struct, frozen=True):
         base_sha: of the base branch on `origin`, as `ls-remote` tells and as was fetched: they are the same.
         head_sha: where the branch stands, and the worktree with it.
         resumed: the branch had been begun before, here or on `origin`.
+        origin_sha: where the branch stood on `origin`; empty where it was not there.
+        conflicts: files of which base and branch cannot be brought together by git: the agent has to, else the work
+            is refused as `stale_base`. Empty where the branch has `base_sha`, as it does but then.
+        detail: what is worth knowing, for people: what was taken over, what was rescued; empty if nothing is.
     """
 
     base: str
     base_sha: str
     head_sha: str
     resumed: bool
+    origin_sha: str = ""
+    conflicts: tuple[str, ...] = ()
+    detail: str = ""
 
 
 class Finished(Struct, frozen=True):
     """What was found when the agent was done: evidence, and what is wrong with the work by the rules, if anything.
 
-    `problem` is empty where all rules hold; `evidence.commits` may be 0 all the same.
+    Attributes:
+        evidence: what git says. `commits` may be 0 although no rule is broken.
+        problem: the gravest; None where all rules hold.
+        origin_sha: where the branch stood on `origin` then, for `push`; empty where it was not there.
+        detail: what was put right without harm, for people; empty if nothing was.
     """
 
     evidence: Evidence
     problem: GitProblem | None = None
+    origin_sha: str = ""
+    detail: str = ""

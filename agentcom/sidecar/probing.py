@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from agentcom.sidecar.ending import MARK, end_orphan, end_tree
+from agentcom.ending import MARK, end_orphan, end_tree
 
 POLL_S = 0.02
 READ_BYTES = 65_536

@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from agentcom.ending import MARK
 from agentcom.processes import is_running
-from agentcom.sidecar.ending import MARK
 from agentcom.sidecar.journal import Journal
 
 

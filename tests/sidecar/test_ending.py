@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from agentcom.ending import MARK, end_orphan, find_leader
 from agentcom.processes import ProcessIdentity, identify
-from agentcom.sidecar.ending import MARK, end_orphan, find_leader
 
 pytestmark = pytest.mark.process
 

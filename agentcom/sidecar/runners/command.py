@@ -19,11 +19,11 @@ from pathlib import Path
 
 import anyio
 
+from agentcom.ending import end_orphan, end_tree, find_leader
 from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity, identify, is_running
 from agentcom.settings import AgentSettings, fill
-from agentcom.sidecar.ending import end_orphan, end_tree, find_leader
 from agentcom.sidecar.probing import probe
 from agentcom.sidecar.runners import keeper
 from agentcom.sidecar.runners.base import Job, not_woken, unfit

@@ -14,12 +14,12 @@ import anyio
 import anyio.to_thread
 from msgspec import Struct
 
+from agentcom.ending import end_orphan
 from agentcom.errors import ConfigurationError
 from agentcom.model.messages import Assign
 from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
-from agentcom.sidecar.ending import end_orphan
 from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, with_value
 from agentcom.sidecar.runners.outcomes import resets_at
 

@@ -24,7 +24,8 @@ MARK = "AGENTCOM_TASK_FILE"
 
 
 async def end_tree(process: subprocess.Popen[bytes], mark: str, grace_s: float) -> None:
-    """End a child of ours, which leads a session, and its descendants, and reap the child."""
+    """End a child of ours, which leads a session, and its descendants, and reap the child. Without a mark, those that
+    left its session are let go."""
 
     def find() -> list[ProcessIdentity]:
         return _members(process.pid, mark, leads=process.poll() is None)
@@ -77,7 +78,7 @@ def _members(session: int, mark: str, *, leads: bool) -> list[ProcessIdentity]:
     if sys.platform != "linux":
         own = identify(session) if leads else None
         return [own] if own is not None else []
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"{MARK}={mark}".encode() if mark else None
     found: list[ProcessIdentity] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():

@@ -1,0 +1,67 @@
+"""Brings together what an agent committed in its worktree, wherever it did that."""
+
+from __future__ import annotations
+
+import os
+
+from msgspec import Struct
+
+from agentcom.git.clone import OURS
+from agentcom.git.parsing import HEADS, made_here
+from agentcom.git.rescue import save_commit
+from agentcom.git.running import Git
+from agentcom.git.worktree import Tree
+
+REFLOG_BYTES = 4_000_000
+
+
+class Gathered(Struct, frozen=True):
+    """What became of the commits.
+
+    Attributes:
+        head_sha: where the task's branch stands now; empty if there is none.
+        astray: a rescue branch with commits that do not go on from the task's branch; empty if there are none.
+        detail: for people.
+    """
+
+    head_sha: str
+    astray: str = ""
+    detail: str = ""
+
+
+async def gathered(git: Git, tree: Tree) -> Gathered:
+    """Move the task's branch on to what was committed in the worktree on another branch, or on none, if that goes on
+    from it; else keep it on a rescue branch.
+
+    Only commits that were made in this worktree count: an agent may have looked at somebody else's.
+
+    Raises:
+        Trouble: the clone is damaged.
+    """
+    branch = git.place.branch
+    here = await git.commit_of("HEAD", gitdir=tree.gitdir)
+    stands = await git.commit_of(HEADS + branch)
+    if not here or here == stands or here not in made_in(tree) or (stands and await git.contains(stands, here)):
+        return Gathered(stands)
+    where = tree.branch or "no branch"
+    if (not stands and await _is_task_branch_to_be(git, here)) or (stands and await git.contains(here, stands)):
+        await git.must("update-ref", HEADS + branch, here, stands)
+        return Gathered(here, detail=f"commits on {where} were taken over to {branch}, which they go on from")
+    saved = await save_commit(git, here)
+    return Gathered(stands, saved.branch, f"commits on {where} do not go on from {branch}: kept on {saved.branch}")
+
+
+async def _is_task_branch_to_be(git: Git, sha: str) -> bool:
+    """Whether it goes on from where the branch stood on `origin`, where that has it."""
+    origin = await git.commit_of(f"{OURS}{git.place.branch}")
+    return not origin or await git.contains(sha, origin)
+
+
+def made_in(tree: Tree) -> list[str]:
+    """The commits that were made in a worktree, oldest first, as far as its log goes back."""
+    try:
+        with (tree.gitdir / "logs" / "HEAD").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - REFLOG_BYTES))
+            return made_here(log.read().decode("utf-8", "replace").splitlines())
+    except OSError:
+        return []

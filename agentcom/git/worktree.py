@@ -1,0 +1,216 @@
+"""A worktree: its files are the agent's, and what git knows of it lies in the clone."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from agentcom.git.clone import quoted, write_if_other
+from agentcom.git.guarding import install_hook
+from agentcom.git.parsing import HEADS, is_sha
+from agentcom.git.running import UNFIT, Git, Trouble
+
+UNDER_WAY = {
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "sequencer": "a cherry-pick or revert",
+    "BISECT_LOG": "a bisection",
+}
+"""What git leaves in a worktree's folder of the clone while it is in the middle of something."""
+
+
+class Tree(Struct, frozen=True):
+    """A worktree that git can use.
+
+    Attributes:
+        files: the folder that the agent works in.
+        gitdir: what git knows of it, in the clone.
+        had_files: there were some in it.
+        repaired: what had to be mended; empty if nothing had.
+    """
+
+    files: Path
+    gitdir: Path
+    had_files: bool = True
+    repaired: str = ""
+
+    @property
+    def under_way(self) -> str:
+        """What git is in the middle of here; empty if it is not."""
+        return next((words for name, words in UNDER_WAY.items() if (self.gitdir / name).exists()), "")
+
+    @property
+    def branch(self) -> str:
+        """The branch that HEAD names; empty where it is detached or unreadable."""
+        with suppress(OSError, UnicodeDecodeError):
+            head = (self.gitdir / "HEAD").read_text(encoding="utf-8").strip()
+            if head.startswith(f"ref: {HEADS}"):
+                return head.removeprefix(f"ref: {HEADS}")
+        return ""
+
+
+def gitdir_of(clone: Path, files: Path) -> Path | None:
+    """What the clone knows of the worktree with these files, if anything."""
+    with suppress(OSError):
+        wanted = files.parent.resolve() / files.name
+        for gitdir, pointed in _worktrees(clone):
+            if pointed.parent.parent.resolve() / pointed.parent.name == wanted:
+                return gitdir
+    return None
+
+
+def _worktrees(clone: Path) -> Iterator[tuple[Path, Path]]:
+    """Each worktree's folder in the clone, and the `.git` that it points to."""
+    for pointer in sorted((clone / "worktrees").glob("*/gitdir")):
+        with suppress(OSError, UnicodeDecodeError):
+            yield pointer.parent, Path(pointer.read_text(encoding="utf-8", errors="surrogateescape").strip())
+
+
+async def attached(git: Git, head_sha: str) -> Tree:
+    """Make sure that the clone and the worktree's folder know each other, without touching the files in it.
+
+    To be called by who holds the clone's lock.
+
+    Args:
+        git: of the place.
+        head_sha: where HEAD is to be if nothing is known of it, and the task's branch is not there.
+
+    Raises:
+        Trouble: the disk refuses.
+    """
+    files = git.place.worktree
+    try:
+        had_files = files.is_dir() and any(files.iterdir())
+        gitdir = gitdir_of(git.clone, files)
+        repaired = ""
+        if gitdir is None or not _knows_its_head(gitdir):
+            stands = await git.commit_of(HEADS + git.place.branch)
+            gitdir = await _registered(git, gitdir, stands or head_sha)
+            repaired = "what git knew of the worktree was gone" if had_files else ""
+        elif not (files / ".git").exists():
+            repaired = "its .git was gone" if had_files else ""
+        repaired = _join(gitdir, files) or repaired
+        _configure(git, gitdir)
+        remove_locks(git, gitdir)
+        if had_files and not (gitdir / "index").exists():
+            await git.must("read-tree", "HEAD", gitdir=gitdir)
+    except OSError as error:
+        raise Trouble(UNFIT, f"the worktree {files} cannot be used: {error}") from error
+    return Tree(files, gitdir, had_files, repaired)
+
+
+def _knows_its_head(gitdir: Path) -> bool:
+    with suppress(OSError, UnicodeDecodeError):
+        head = (gitdir / "HEAD").read_text(encoding="utf-8").strip()
+        return head.startswith("ref: refs/") or is_sha(head)
+    return False
+
+
+async def _registered(git: Git, broken: Path | None, head_sha: str) -> Path:
+    """Have git make a worktree beside, without files, and take what it knows of it for this one."""
+    if broken is not None:
+        shutil.rmtree(broken, ignore_errors=True)
+    files = git.place.worktree
+    files.parent.mkdir(parents=True, exist_ok=True)
+    beside = files.parent / f".{files.name}.{secrets.token_hex(4)}.new"
+    try:
+        # With this name below, git calls its own folder after the worktree.
+        made = beside / files.name
+        await git.must("worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", "--", str(made), head_sha)
+        gitdir = gitdir_of(git.clone, made)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    if gitdir is None:
+        raise Trouble(UNFIT, f"git made no worktree for {files}", local=True)
+    return gitdir
+
+
+def _join(gitdir: Path, files: Path) -> str:
+    """Have both point to each other; what had to be mended, if it is worth telling."""
+    mended = ""
+    files.mkdir(parents=True, exist_ok=True)
+    pointer = files / ".git"
+    if pointer.is_dir() and not pointer.is_symlink():
+        # A repository of the agent's own. It is kept, outside of the worktree, for what may be in it.
+        aside = files.with_name(f".{files.name}.git-{secrets.token_hex(4)}")
+        pointer.rename(aside)
+        mended = f"another repository had been made in it, which is kept in {aside}"
+    elif pointer.is_symlink():
+        pointer.unlink()
+        mended = "its .git had been replaced"
+    write_if_other(pointer, f"gitdir: {gitdir}\n")
+    write_if_other(gitdir / "gitdir", f"{pointer}\n")
+    write_if_other(gitdir / "commondir", "../..\n")
+    return mended
+
+
+def _configure(git: Git, gitdir: Path) -> None:
+    """What holds for the agent's own calls of git in this worktree, over a user's configuration."""
+    hooks = install_hook(git.place)
+    settings = f"\thooksPath = {quoted(str(hooks))}\n"
+    # Nobody is there to unlock a key.
+    write_if_other(gitdir / "config.worktree", f"[core]\n{settings}[commit]\n\tgpgSign = false\n")
+
+
+def remove_locks(git: Git, gitdir: Path) -> None:
+    """Locks that only this worktree's agent can have left: it has ended."""
+    branch = git.clone / "refs" / "heads" / f"{git.place.branch}.lock"
+    for lock in (*gitdir.glob("*.lock"), branch):
+        with suppress(OSError):
+            lock.unlink()
+
+
+async def give_way(git: Git, own: Path) -> None:
+    """No other worktree of this machine is on the task's branch any more: what is left of an attempt elsewhere must
+    not move it. Its HEAD stays where it is, without a branch."""
+    branch_ref = f"ref: {HEADS}{git.place.branch}"
+    for gitdir, _ in _worktrees(git.clone):
+        with suppress(OSError, UnicodeDecodeError):
+            head = gitdir / "HEAD"
+            if gitdir != own and head.read_text(encoding="utf-8").strip() == branch_ref:
+                sha = await git.commit_of("HEAD", gitdir=gitdir)
+                if sha:
+                    write_if_other(head, f"{sha}\n")
+
+
+async def on_branch(git: Git, tree: Tree, head_sha: str) -> None:
+    """The task's branch is at this commit, and the worktree on it. Its files stay as they are.
+
+    Raises:
+        Trouble: the clone cannot take it.
+    """
+    branch_ref = HEADS + git.place.branch
+    await git.must("update-ref", "--no-deref", branch_ref, head_sha)
+    await git.must("symbolic-ref", "HEAD", branch_ref, gitdir=tree.gitdir)
+
+
+async def settled(git: Git, tree: Tree, head_sha: str) -> None:
+    """All files that git looks after are as they are at this commit. What is ignored, such as caches, stays.
+
+    Raises:
+        Trouble: files cannot be written, or read from the clone.
+    """
+    for name in UNDER_WAY:
+        _remove(tree.gitdir / name)
+    ran = await git("reset", "--quiet", "--hard", head_sha, gitdir=tree.gitdir, worktree=tree.files)
+    if not ran.ok:
+        # The index may be what is damaged; it holds nothing that is not in the commit by now.
+        _remove(tree.gitdir / "index")
+        await git.must("reset", "--quiet", "--hard", head_sha, gitdir=tree.gitdir, worktree=tree.files)
+    await git("clean", "--quiet", "--force", "-d", gitdir=tree.gitdir, worktree=tree.files)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
