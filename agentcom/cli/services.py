@@ -27,9 +27,8 @@ from agentcom.settings import AgentSettings
 from agentcom.settings.rendering import mask_url
 from agentcom.sidecar.checks import machine_checks
 from agentcom.sidecar.folder import agent_folder
-from agentcom.sidecar.runners.base import Runner
-from agentcom.sidecar.runners.command import CommandRunner, agent_environ
-from agentcom.sidecar.runners.python import PythonRunner, load_handler
+from agentcom.sidecar.runners.choosing import runner_of
+from agentcom.sidecar.runners.command import agent_environ
 from agentcom.sidecar.service import SidecarService, card_of
 from agentcom.version import VERSION
 
@@ -91,15 +90,11 @@ def sidecar(
                 slots=described.slots,
                 accepts=described.accepts,
                 context_tokens=described.context_tokens,
-                runner=described.runner,
+                runner=described.runner if described.runner == "python" else described.adapter,
                 version=VERSION,
             )
             async with _beginning(notifier, context.url) as begun, connected(context.url, wait=True) as connections:
-                runner: Runner = (
-                    PythonRunner(load_handler(described.handler))
-                    if described.runner == "python"
-                    else CommandRunner(agent, described, folder, os.environ, policy.grace_s)
-                )
+                runner = runner_of(agent, described, settings, folder, os.environ)
                 checks = machine_checks(folder, policy, described, agent_environ(described, os.environ))
                 service = SidecarService(
                     connections, settings.pool, agent, card, runner, folder, policy, pulse=notifier.pulse, checks=checks

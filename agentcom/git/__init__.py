@@ -14,6 +14,7 @@ goes wrong is a value. The steps, in their order:
 from agentcom.git.finish import finish
 from agentcom.git.guarding import arm, disarm
 from agentcom.git.hook import ATTEMPT
+from agentcom.git.inspecting import file_at, restore
 from agentcom.git.place import Finished, GitProblem, Place, Repository, Started
 from agentcom.git.pushing import publishable, push
 from agentcom.git.start import start
@@ -27,8 +28,10 @@ __all__ = [
     "Started",
     "arm",
     "disarm",
+    "file_at",
     "finish",
     "publishable",
     "push",
+    "restore",
     "start",
 ]

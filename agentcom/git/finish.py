@@ -17,7 +17,7 @@ from agentcom.model.task import Evidence
 
 
 @answering
-async def finish(place: Place, started: Started) -> Finished | GitProblem:
+async def finish(place: Place, started: Started, *, save: bool = True) -> Finished | GitProblem:
     """What git says of the work. The worktree's files, index and HEAD stay as they are, so that the agent can be sent
     on in it; to ask again changes nothing.
 
@@ -28,9 +28,10 @@ async def finish(place: Place, started: Started) -> Finished | GitProblem:
     Args:
         place: where.
         started: what `start` answered.
+        save: what is not committed goes to a rescue branch; else it is only named, for an agent that is sent on.
     """
     git = await Git.opened(place)
-    return await sound(git, lambda: _finish(git, started))
+    return await sound(git, lambda: _finish(git, started, save))
 
 
 class Loose(Struct, frozen=True):
@@ -45,7 +46,7 @@ class Loose(Struct, frozen=True):
     saved: Saved = Saved()
 
 
-async def _finish(git: Git, started: Started) -> Finished:
+async def _finish(git: Git, started: Started, save: bool) -> Finished:
     seen = await _seen(git)
     branch_ref = HEADS + git.place.branch
     async with locked(git.clone, git.place.repository.timeout_s):
@@ -56,7 +57,7 @@ async def _finish(git: Git, started: Started) -> Finished:
         if not found.head_sha:
             await git.must("update-ref", branch_ref, known)
         head_sha = found.head_sha or known
-        loose = await _loose(git, tree, head_sha)
+        loose = await _loose(git, tree, head_sha, save)
     for branch in sorted({loose.saved.branch, found.astray} - {""}):
         await send(git, branch)
     origin_sha = seen.origin_sha if seen is not None else started.origin_sha
@@ -96,11 +97,11 @@ async def _known(git: Git, started: Started) -> str:
     )
 
 
-async def _loose(git: Git, tree: Tree, head_sha: str) -> Loose:
+async def _loose(git: Git, tree: Tree, head_sha: str, save: bool) -> Loose:
     left = await leftovers(git, tree)
     words = [left.words] if left is not None else []
     words += [f"{tree.under_way} is under way"] if tree.under_way else []
-    if left is None:
+    if left is None or not save:
         return Loose("; ".join(words))
     parent = await git.commit_of("HEAD", gitdir=tree.gitdir) or head_sha
     return Loose("; ".join(words), await save_files(git, tree, left, parent))

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-ATTEMPT = "AGENTCOM_ATTEMPT"
+ATTEMPT = "AGENTCOM_FENCE"
 """The variable of the agent's environment with its attempt's token. It is a fence and no secret: variables with TOKEN
 or KEY in their names are kept from the programs that they start by some agents."""
 
@@ -24,7 +24,9 @@ Contains = Callable[[str, str], bool]
 """Whether one commit has another in its history, or is it."""
 
 
-def push_refusal(guard: Mapping[str, str], attempt: str, pushed: Iterable[str], contains: Contains) -> str:
+def push_refusal(  # noqa: PLR0911 - one answer for each rule
+    guard: Mapping[str, str], attempt: str, pushed: Iterable[str], contains: Contains
+) -> str:
     """Why a push is refused, in one line; empty if it is not.
 
     Args:

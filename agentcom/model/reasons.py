@@ -12,6 +12,7 @@ CLASS_OF: dict[str, ReasonClass] = {
     "accept_timeout": "elsewhere",
     "lost": "elsewhere",
     "stalled": "elsewhere",
+    "output_flood": "elsewhere",
     "retry_later": "elsewhere",
     "misconfigured": "elsewhere",
     "bad_result": "elsewhere",
@@ -42,6 +43,7 @@ CLASS_OF: dict[str, ReasonClass] = {
     "budget_exceeded": "human",
     "input_required": "human",
     "forge_refused": "human",
+    "checks_unreadable": "human",
     "pull_request_closed": "human",
     # No attempt can change it.
     "invalid_task": "never",
@@ -57,6 +59,7 @@ ASKED_OF_A_PERSON: dict[str, str] = {
     "permission_denied": "allow the agent what it was denied, then `agentcom retry` the task",
     "budget_exceeded": "raise the budget, then `agentcom retry` the task",
     "input_required": "answer it with `agentcom answer`",
+    "checks_unreadable": "mend [checks] in the repository's agentcom.toml, then `agentcom retry` the task",
     "forge_refused": "let the forge accept the agent's token, then `agentcom retry` the task",
     "pull_request_closed": "reopen its pull request, then `agentcom retry` the task; or `agentcom cancel` it",
 }

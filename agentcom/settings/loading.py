@@ -22,6 +22,7 @@ from agentcom.settings.schema import (
     MODEL_NAME_RULE,
     AgentSettings,
     AlertSettings,
+    CheckSettings,
     Loaded,
     Policy,
     Price,
@@ -34,9 +35,9 @@ PREFIX = "AGENTCOM_"
 # call agentcom itself.
 RESERVED_VARIABLES = frozenset({"AGENTCOM_CONFIG", *PROCESS_VARIABLES})
 
-# A section is "" (the top), "policy", "alerts", "agents.NAME" or "prices.MODEL", the latter with quotes where TOML has
+# A section is "" (the top), one of `_TABLES`, "agents.NAME" or "prices.MODEL", the latter with quotes where TOML has
 # them, for most names of models have dots.
-_TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings}
+_TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings, "checks": CheckSettings}
 _NAMED = ("agents", "prices")
 _TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, *_NAMED}}
 _OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
@@ -60,7 +61,7 @@ _COMMA_BEFORE_URL = re.compile(r",\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SEPARATORS = {"retry_delays_s": _COMMA, "env_pass": _COMMA, "urls": _COMMA_BEFORE_URL}
 
 # An argv is never split: as one text it is a JSON array.
-_ARGV = frozenset({"command", "self_test"})
+_ARGV = frozenset({"command", "self_test", "arguments", "commands"})
 
 # Never repeated in a message: they hold passwords.
 _SECRET = frozenset({"redis", "env", "urls"})
@@ -84,8 +85,9 @@ def load(file: tuple[str, str] | None, environ: Mapping[str, str], overrides: Ma
     agents = {agent: AgentSettings(**given.values(f"agents.{agent}")) for agent in given.agents}
     policy = Policy(**given.values("policy"))
     alerts = AlertSettings(**given.values("alerts"))
+    checks = CheckSettings(**given.values("checks"))
     prices = {model: Price(**given.values(f"prices.{toml_key(model)}")) for model in given.models}
-    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts, prices=prices)
+    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts, checks=checks, prices=prices)
     _check_policy(given, policy)
     _check_agents(given, agents)
     return Loaded(settings=settings, sources={key: given.source(key) for key, _ in entries(settings)})

@@ -35,8 +35,9 @@ def entries(settings: Settings) -> Iterator[tuple[str, object]]:
     for agent, agent_settings in settings.agents.items():
         for name, value in msgspec.structs.asdict(agent_settings).items():
             yield f"agents.{agent}.{name}", value
-    for name, value in msgspec.structs.asdict(settings.alerts).items():
-        yield f"alerts.{name}", value
+    for table in ("alerts", "checks"):
+        for name, value in msgspec.structs.asdict(getattr(settings, table)).items():
+            yield f"{table}.{name}", value
     for model, price in settings.prices.items():
         for name, value in msgspec.structs.asdict(price).items():
             yield f"prices.{toml_key(model)}.{name}", value

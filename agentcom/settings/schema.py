@@ -95,6 +95,18 @@ class Policy(Struct, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(ge=0.05, le=2_592_000)] = 3_600.0
     # How often a task may be handed back unstarted before that counts as a failure.
     max_handbacks: Annotated[int, Meta(ge=0, le=1_000)] = 5
+    # An agent at work that prints nothing for so long is ended; 0: never.
+    stall_s: SecondsOrNone = 1_800.0
+    # An agent that prints more in a turn is ended.
+    output_file_bytes: Annotated[int, Meta(ge=1, le=1_099_511_627_776)] = 536_870_912
+    # How often work that falls short goes back to its agent, and how long one check of it may take.
+    max_returns: Annotated[int, Meta(ge=0, le=100)] = 3
+    check_s: Seconds = 900.0
+    # How long one call of git may take, and how long all that comes before an agent is woken.
+    git_s: Seconds = 120.0
+    prepare_s: Seconds = 600.0
+    # How long a forge that is away is waited for, until a person is asked.
+    publish_s: Annotated[float, Meta(ge=0.05, le=2_592_000)] = 86_400.0
     # From one search for stuck orders to the next.
     sweep_s: Annotated[float, Meta(ge=0.05, le=3_600)] = 5.0
     # Inbox entries that the scheduler takes in a round.
@@ -205,6 +217,16 @@ class Price(Struct, frozen=True, kw_only=True):
     cache_write_usd: Usd = 0.0
 
 
+class CheckSettings(Struct, frozen=True, kw_only=True):
+    """What work on this repository has to pass. Read in the repository itself, at the base of the work."""
+
+    # Command lines, split as a shell would, but run without one.
+    commands: Annotated[
+        tuple[Annotated[str, Meta(max_length=4_096)], ...],
+        Meta(max_length=50, description="an array of at most 50 command lines"),
+    ] = ()
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All that can be set, merged and checked."""
 
@@ -222,6 +244,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     policy: Policy = field(default_factory=Policy)
     agents: dict[str, AgentSettings] = field(default_factory=dict)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    checks: CheckSettings = CheckSettings()
     # By the beginning of the model's name; the longest that fits holds.
     prices: dict[str, Price] = field(default_factory=dict)
 

@@ -52,6 +52,12 @@ class End(Struct, frozen=True):
     entry: str
 
 
+class Disown(Struct, frozen=True):
+    """This order is another's now: what runs for it must not publish anything any more."""
+
+    entry: str
+
+
 class Send(Struct, frozen=True):
     """Send these reports and settle these orders, in one step; what is settled is held no more."""
 
@@ -65,7 +71,7 @@ class Forget(Struct, frozen=True):
     entry: str
 
 
-Effect = Start | Adopt | End | Send | Forget
+Effect = Start | Adopt | End | Disown | Send | Forget
 
 
 class Held(Struct):
@@ -81,6 +87,9 @@ class Held(Struct):
     stopped: bool = False
     stop: str = ""
     """Entry of the order to stop it, which is settled when it is over: a later start of this sidecar has to find it."""
+    verifying_at: int = 0
+    """Since when its work is being checked, which does not count as the agent's time; 0: the agent works."""
+    filled: int = 0
 
 
 class Machine:
@@ -203,6 +212,21 @@ class Machine:
             held.alive_at = now
             self._acceptances.append((now + self._accept_report_ms, entry))
 
+    def verifying(self, entry: str, now: int, *, begins: bool) -> None:
+        """The agent is done, and its work is being checked and published; or it came back to the agent."""
+        held = self._held.get(entry)
+        if held is None:
+            return
+        if held.verifying_at and not begins:
+            held.deadline_at += now - held.verifying_at
+        held.verifying_at = now if begins else 0
+
+    def filled(self, entry: str, percent: int) -> None:
+        """So full is its agent's context window."""
+        held = self._held.get(entry)
+        if held is not None:
+            held.filled = max(held.filled, percent)
+
     def ended(self, entry: str, outcome: Outcome) -> list[Effect]:
         """What ran for this order is gone, with all of its processes."""
         held = self._held.pop(entry, None)
@@ -241,8 +265,8 @@ class Machine:
             held = self._held.get(entry)
             if entry in stopping:
                 stopping[entry].stop = ""
-            elif held is not None:
-                effects += self._end(held, "lease_lost", "the order was reclaimed")
+            elif held is not None and held.ending != "lease_lost":
+                effects += [Disown(entry), *self._end(held, "lease_lost", "the order was reclaimed")]
         return effects
 
     def drain(self) -> None:
@@ -268,7 +292,7 @@ class Machine:
         if reports:
             effects.append(Send(reports))
         for held in self._held.values():
-            if now >= held.deadline_at and not held.ending:
+            if now >= held.deadline_at and not held.ending and not held.verifying_at:
                 effects += self._end(held, "timeout", f"not done within {held.order.timeout_s:g} s")
         return effects
 
@@ -321,6 +345,8 @@ class Machine:
             at=now,
             state=self._activity(),
             running={held.order.token: held.order.task for held in self._held.values()},
+            verifying=tuple(held.order.token for held in self._held.values() if held.verifying_at),
+            context={held.order.token: held.filled for held in self._held.values() if held.filled},
             unsent=unsent,
             test=test,
         )

@@ -25,6 +25,25 @@ async def probe(argv: Sequence[str], environ: Mapping[str, str], cwd: Path, mark
         cwd: where it runs.
         mark: by which its processes are found; no two may run with the same at once.
     """
+    ended = await _run(argv, environ, cwd, mark)
+    if isinstance(ended, str):
+        return ended
+    code, said = ended
+    if code == 0:
+        return ""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"{how}: {_in_one_line(said)}"
+
+
+async def asked(argv: Sequence[str], environ: Mapping[str, str], cwd: Path, mark: str) -> str:
+    """The last line that it prints, of a program that ends with exit code 0; else empty. Arguments as of `probe`."""
+    ended = await _run(argv, environ, cwd, mark)
+    lines = [] if isinstance(ended, str) or ended[0] else ended[1].decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+async def _run(argv: Sequence[str], environ: Mapping[str, str], cwd: Path, mark: str) -> tuple[int, bytes] | str:
+    """Its exit code and the last that it printed; or why it cannot be started."""
     await end_orphan(None, mark, 0)  # a sidecar that was killed may have left one hanging
     try:
         process = subprocess.Popen(  # noqa: ASYNC220 - it takes about a millisecond
@@ -50,10 +69,7 @@ async def probe(argv: Sequence[str], environ: Mapping[str, str], cwd: Path, mark
     finally:
         with anyio.CancelScope(shield=True):
             await end_tree(process, mark, 0)
-    if code == 0:
-        return ""
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"{how}: {_in_one_line(said)}"
+    return code, said
 
 
 def _read(output: int, said: bytes) -> bytes:

@@ -35,6 +35,8 @@ class Runs:
         on_alive: called with an order's entry at the agent's first sign of life.
         on_ended: called with an order's entry and the outcome, when nothing of the attempt runs any more.
         on_suspicion: called when an attempt ended in a way that suggests that this machine cannot work.
+        on_verifying: called with an order's entry and whether its work is being checked and published.
+        on_filled: called with an order's entry and how full its agent's context window is, in percent.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Runs:
         on_alive: Callable[[str], None],
         on_ended: Callable[[str, Outcome], None],
         on_suspicion: Callable[[], None],
+        on_verifying: Callable[[str, bool], None],
+        on_filled: Callable[[str, int], None],
     ) -> None:
         self._runner = runner
         self._journal = journal
@@ -54,11 +58,15 @@ class Runs:
         self._on_alive = on_alive
         self._on_ended = on_ended
         self._on_suspicion = on_suspicion
+        self._on_verifying = on_verifying
+        self._on_filled = on_filled
+        self._disowned: set[str] = set()
+        """Orders that are somebody else's now."""
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._silent: set[str] = set()
         """Orders whose agents have shown no sign of life yet."""
         self._reached: dict[str, Outcome] = {}
-        """Outcomes of what completed although it was being ended."""
+        """What became of what was being ended."""
         self._notes: dict[str, RunNote] = {}
         self._offsets: dict[str, int] = {}
 
@@ -76,6 +84,10 @@ class Runs:
     def end(self, entry: str) -> None:
         """End what runs for this order, with all of its processes."""
         self._scopes[entry].cancel()
+
+    def disown(self, entry: str) -> None:
+        """What runs for this order is to publish nothing any more."""
+        self._disowned.add(entry)
 
     def offsets(self) -> dict[str, int]:
         """How much was passed on of the output of what runs, where that is more than was noted."""
@@ -116,6 +128,7 @@ class Runs:
         if outcome is None:
             outcome = reached or Outcome("failed", "lost", "it was ended before it had an outcome")
         del self._scopes[entry]
+        self._disowned.discard(entry)
         self._notes.pop(entry, None)
         self._offsets.pop(entry, None)
         if outcome.reason in SUSPICIOUS or entry in self._silent:
@@ -177,6 +190,10 @@ class Runs:
             followed=followed,
             reached=partial(self._reached.__setitem__, entry),
             offset=note.offset,
+            order=order,
+            verifying=partial(self._on_verifying, entry),
+            filled=partial(self._on_filled, entry),
+            ours=lambda: entry not in self._disowned,
         )
 
     def _note(self, note: RunNote) -> None:

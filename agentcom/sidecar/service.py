@@ -34,7 +34,7 @@ from agentcom.sidecar.checks import Check, machine_checks
 from agentcom.sidecar.housekeeping import keep_house, noted_tasks
 from agentcom.sidecar.incarnation import next_incarnation, superseded
 from agentcom.sidecar.journal import Journal
-from agentcom.sidecar.machine import Adopt, Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.machine import Adopt, Disown, Effect, End, Forget, Machine, Send, Start
 from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputBuffer, OutputSender
 from agentcom.sidecar.recovery import Recovered, recover
@@ -113,7 +113,15 @@ class SidecarService:
         self._output = OutputBuffer(policy)
         self._output_sender = OutputSender(self._output, self._store, self._clock, self._complaints.say)
         self._runs = Runs(
-            runner, self._journal, self._output, self._clock, self._alive, self._ended, self._tests.suspect
+            runner,
+            self._journal,
+            self._output,
+            self._clock,
+            self._alive,
+            self._ended,
+            self._tests.suspect,
+            self._verifying,
+            self._machine.filled,
         )
         self._beats = Beats(
             self._store,
@@ -353,6 +361,8 @@ class SidecarService:
                     self._ticks.want()
                 case End():
                     self._runs.end(effect.entry)
+                case Disown():
+                    self._runs.disown(effect.entry)
                 case Send():
                     self._outbox.put([encode(report) for report in effect.reports], effect.settled)
                 case Forget():
@@ -360,6 +370,10 @@ class SidecarService:
 
     def _alive(self, entry: str) -> None:
         self._machine.alive(entry, self._clock())
+
+    def _verifying(self, entry: str, begins: bool) -> None:
+        self._machine.verifying(entry, self._clock(), begins=begins)
+        self._beats.want()
 
     def _ended(self, entry: str, outcome: Outcome) -> None:
         self._perform(self._machine.ended(entry, outcome))

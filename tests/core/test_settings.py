@@ -15,6 +15,7 @@ from agentcom.settings import (
     RESERVED_VARIABLES,
     AgentSettings,
     AlertSettings,
+    CheckSettings,
     Loaded,
     Policy,
     Price,
@@ -100,9 +101,11 @@ def test_every_setting_outside_of_agents_has_a_variable() -> None:
     alerts = {f"AGENTCOM_ALERTS_{field.name.upper()}": str(field.default) for field in fields(AlertSettings)}
     alerts |= {"AGENTCOM_ALERTS_URLS": "ntfy://t", "AGENTCOM_ALERTS_COMMAND": '["tell", "me"]'}
     top = {"AGENTCOM_REDIS": "unix:///r", "AGENTCOM_POOL": "p", "AGENTCOM_DATA_DIR": "/d"}
-    loaded = load(None, policy | alerts | top, {})
+    checks = {"AGENTCOM_CHECKS_COMMANDS": '["make test"]'}
+    loaded = load(None, policy | alerts | checks | top, {})
     told = AlertSettings(urls=("ntfy://t",), command=("tell", "me"))
-    assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told)
+    passes = CheckSettings(commands=("make test",))
+    assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told, checks=passes)
     assert "default" not in loaded.sources.values()
 
 
@@ -117,7 +120,8 @@ def test_every_setting_has_exactly_one_source() -> None:
     policy = {f"policy.{field.name}" for field in fields(Policy)}
     oak = {f"agents.oak.{field.name}" for field in fields(AgentSettings)}
     alerts = {f"alerts.{field.name}" for field in fields(AlertSettings)}
-    assert loaded.sources.keys() == top | policy | oak | alerts
+    checks = {f"checks.{field.name}" for field in fields(CheckSettings)}
+    assert loaded.sources.keys() == top | policy | oak | alerts | checks
     assert [key for key, _, _ in describe(loaded)] == list(loaded.sources)
 
 
@@ -238,6 +242,7 @@ def test_the_example_shows_every_section_and_setting() -> None:
     assert shown_in_file.keys() == {field.name for field in fields(Settings)}
     assert shown_in_file["policy"].keys() == {field.name for field in fields(Policy)}
     assert shown_in_file["alerts"].keys() == {field.name for field in fields(AlertSettings)}
+    assert shown_in_file["checks"].keys() == {field.name for field in fields(CheckSettings)}
     assert {name for price in shown_in_file["prices"].values() for name in price} == {
         field.name for field in fields(Price)
     }
@@ -249,6 +254,7 @@ def test_the_example_loads_and_states_the_defaults() -> None:
     settings = load((str(EXAMPLE), EXAMPLE.read_text()), {}, {}).settings
     assert settings.policy == Policy()
     assert settings.alerts == AlertSettings()
+    assert settings.checks == CheckSettings()
     assert (settings.redis, settings.pool, settings.data_dir) == ("", "default", "")
     assert settings.agents["oak"].env_pass == AgentSettings().env_pass
 

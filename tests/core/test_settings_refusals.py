@@ -29,7 +29,7 @@ def refusal(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("beats = 1", "beats: expected a setting, but there is none of that name. Known: agents, alerts, data_dir, "),
+        ("beats = 1", "beats: expected a setting, but there is none of that name. Known: agents, alerts, checks, "),
         ("pol = 'x'", "pol: expected a setting, but there is none of that name. Did you mean pool?"),
         ("[agent.oak]", "agent: expected a setting, but there is none of that name. Did you mean agents?"),
         (

@@ -13,7 +13,7 @@ import anyio
 
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import ProcessIdentity, identify
-from agentcom.settings import AgentSettings
+from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.runners.base import Job
 from agentcom.sidecar.runners.command import CommandRunner
 
@@ -57,7 +57,7 @@ class Bench:
 
     def runner(self, *command: str, grace_s: float = 5.0, **settings: Any) -> CommandRunner:
         described = AgentSettings(command=command, **settings)
-        return CommandRunner("oak", described, self.folder, self.environ, grace_s)
+        return CommandRunner("oak", described, self.folder, self.environ, Policy(grace_s=grace_s))
 
     def job(self, text: str = "do it", token: str = TOKEN) -> Job:
         heard = self.heard

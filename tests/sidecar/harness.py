@@ -59,7 +59,7 @@ def python(handler: Handler) -> PythonRunner:
 
 
 def command(folder: Path, *argv: str, policy: Policy = POLICY) -> CommandRunner:
-    return CommandRunner("oak", AgentSettings(command=argv), folder, os.environ, policy.grace_s)
+    return CommandRunner("oak", AgentSettings(command=argv), folder, os.environ, policy)
 
 
 def service_of(

@@ -84,6 +84,7 @@ async def test_the_environment_holds_what_was_named_and_nothing_else(bench: Benc
         "AGENTCOM_TASK_ID": ID,
         "AGENTCOM_AGENT": "oak",
         "AGENTCOM_ATTEMPT": "2",
+        "AGENTCOM_FENCE": TOKEN,
     }
 
 
@@ -367,7 +368,7 @@ async def test_of_output_that_is_printed_faster_than_it_can_be_passed_on_the_end
 async def test_only_what_had_completed_before_anybody_looked_is_told_of_while_it_is_being_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, script: str, told: list[Outcome]
 ):
-    monkeypatch.setattr("agentcom.sidecar.runners.command.POLL_S", 60.0)
+    monkeypatch.setattr("agentcom.sidecar.runners.kept.POLL_S", 60.0)
     reached: list[Outcome] = []
     job = structs.replace(bench.job(), reached=reached.append)
     ended = bench.folder / "attempts" / f"{ID}.{TOKEN}" / "exit"

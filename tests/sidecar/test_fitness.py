@@ -36,7 +36,7 @@ async def at_once(task: Task) -> str:
 def with_self_test(folder: Path, script: str) -> CommandRunner:
     """An agent whose self-test is this script."""
     settings = AgentSettings(command=("true",), self_test=("sh", "-c", script))
-    return CommandRunner("oak", settings, folder, os.environ, 0.5)
+    return CommandRunner("oak", settings, folder, os.environ, POLICY)
 
 
 async def beat_with(sidecar: Sidecar, *problems: str) -> Beat:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentcom.sidecar.runners import keeper
-from agentcom.sidecar.runners.command import KEEPER
+from agentcom.sidecar.runners.kept import KEEPER
 from tests.sidecar.bench import written
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_3]

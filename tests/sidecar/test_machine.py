@@ -10,6 +10,7 @@ from agentcom.sidecar.machine import (
     REMEMBERED_BYTES,
     REMEMBERED_MAX,
     Adopt,
+    Disown,
     Effect,
     End,
     Forget,
@@ -223,7 +224,7 @@ def test_what_completed_just_when_its_time_ended_is_completed():
 def test_a_lost_lease_ends_what_runs_and_nothing_is_reported_or_settled():
     sidecar = machine()
     sidecar.ordered("1-0", order(), now=0)
-    assert sidecar.leases_lost(["1-0", "9-9"]) == [End("1-0")]
+    assert sidecar.leases_lost(["1-0", "9-9"]) == [Disown("1-0"), End("1-0")]
     assert sidecar.leases_lost(["1-0"]) == []
     assert sidecar.ended("1-0", DONE) == [Forget("1-0")]
 
@@ -238,7 +239,7 @@ def test_a_lease_lost_while_it_is_being_ended_is_not_settled(before):
         "timeout": lambda: sidecar.tick(now=1_000),
         "drain": sidecar.give_back,
     }[before]()
-    assert sidecar.leases_lost(["1-0"]) == []
+    assert sidecar.leases_lost(["1-0"]) == [Disown("1-0")]
     effects = sidecar.ended("1-0", BROKEN)
     assert settled(effects) == (["2-0"] if before == "stop" else []), "the stop is still its own"
     assert effects[-1] == Forget("1-0")
@@ -450,3 +451,24 @@ def test_what_ran_and_was_ended_for_its_lost_lease_does_not_begin_again_when_it_
     assert not any(isinstance(effect, Start) for effect in effects)
     assert told(effects) == [("finished", "task-a", "lost")]
     assert settled(effects) == ["1-0"]
+
+
+def test_time_that_is_spent_on_checks_is_not_the_agents():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(timeout_s=10), now=0)
+    sidecar.verifying("1-0", 4_000, begins=True)
+    assert sidecar.tick(now=100_000) == []
+    assert sidecar.beat(100_000, 0).verifying == (order().token,)
+    sidecar.verifying("1-0", 100_000, begins=False)
+    assert sidecar.beat(100_000, 0).verifying == ()
+    assert sidecar.tick(now=105_000) == []
+    assert sidecar.tick(now=106_000) == [End("1-0")]
+
+
+def test_the_beat_tells_how_full_an_agents_context_was_at_its_fullest():
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    assert sidecar.beat(0, 0).context == {}
+    sidecar.filled("1-0", 85)
+    sidecar.filled("1-0", 40)
+    assert sidecar.beat(0, 0).context == {order().token: 85}

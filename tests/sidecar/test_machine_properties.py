@@ -10,7 +10,7 @@ from msgspec import Raw
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, Ask, Assign, Finished, Stop
 from agentcom.model.task import Outcome
-from agentcom.sidecar.machine import Adopt, Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.machine import Adopt, Disown, Effect, End, Forget, Machine, Send, Start
 
 ME = "sc-2"
 OUTCOMES = st.sampled_from(
@@ -59,6 +59,8 @@ class Sidecar(RuleBasedStateMachine):
                     assert entry in self.running, "only what runs can be ended"
                     assert entry not in self.ending, "it was told to end already"
                     self.ending.add(entry)
+                case Disown(entry):
+                    assert entry in self.lost
                 case Forget(entry):
                     assert entry in self.lost
                     self.forgotten[entry] += 1

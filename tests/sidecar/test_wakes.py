@@ -82,7 +82,7 @@ class Pool:
 
     def _sidecar(self, connections: Connections, agent: str, command: tuple[str, ...]) -> SidecarService:
         folder = self._folder / agent
-        runner = CommandRunner(agent, AgentSettings(command=command), folder, os.environ, POLICY.grace_s)
+        runner = CommandRunner(agent, AgentSettings(command=command), folder, os.environ, POLICY)
         attributes: dict[str, Any] = {"first": 2 if agent == "broken" else 0}
         card = card_of(attributes, slots=1, accepts="", context_tokens=0, runner="command", version="test")
         return SidecarService(connections, self._name, agent, card, runner, folder, POLICY)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from agentcom.ids import is_id
 from agentcom.model.codec import decode_report, encode
@@ -21,8 +21,11 @@ RETRY_AFTER_MAX_S = 7 * 86_400.0
 """An agent that says that it can be tried again only later than this is taken to say nothing."""
 
 
-def _ignore(_: object) -> None:
-    pass
+UNORDERED = Assign(incarnation="", task="", token="", spec=Raw(b"{}"), attempt=1, timeout_s=0.0)
+
+
+def ignore(_: object) -> None:
+    """For what nobody wants to be told of."""
 
 
 class Job(Struct, frozen=True):
@@ -37,8 +40,14 @@ class Job(Struct, frozen=True):
         spawned: to be called with the process that works on it, before it can show life.
         printed: to be called with what the agent prints.
         followed: to be called with how many bytes of the agent's output were passed on, all in all.
-        reached: to be called with the outcome of an attempt that completed although it was being ended.
+        reached: to be called with what became of an attempt that is being ended: that it completed all the same, or
+            what is known of it.
         offset: of an attempt that is adopted: how many were passed on before.
+        order: what the scheduler said beside the spec.
+        verifying: to be called with true when the agent is done and its work is being checked, with false when it came
+            back to the agent.
+        filled: to be called with how full the agent's context window is, in percent.
+        ours: whether the attempt is still this sidecar's to speak for. What it lost must not publish anything.
     """
 
     entry: str
@@ -48,9 +57,13 @@ class Job(Struct, frozen=True):
     alive: Callable[[], None]
     spawned: Callable[[ProcessIdentity], None]
     printed: Callable[[bytes], None]
-    followed: Callable[[int], None] = _ignore
-    reached: Callable[[Outcome], None] = _ignore
+    followed: Callable[[int], None] = ignore
+    reached: Callable[[Outcome], None] = ignore
     offset: int = 0
+    order: Assign = UNORDERED
+    verifying: Callable[[bool], None] = ignore
+    filled: Callable[[int], None] = ignore
+    ours: Callable[[], bool] = lambda: True
 
 
 class Runner(Protocol):
@@ -62,7 +75,7 @@ class Runner(Protocol):
     async def run(self, job: Job) -> Outcome:
         """Do the task. Cancelling this ends everything that was started, and only then lets go.
 
-        What had completed all the same, `job.reached` is told of before.
+        What had completed all the same, and what is known of the rest, `job.reached` is told of before.
         """
         ...
 

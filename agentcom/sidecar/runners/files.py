@@ -15,6 +15,7 @@ from agentcom.sidecar.runners.keeper import ROOM
 
 TASK_FILE = "task.json"
 LAST_WORDS_BYTES = 400
+UNREADABLE = "it printed nothing that can be read"
 
 
 class Ended(Struct, frozen=True):
@@ -25,39 +26,50 @@ class Ended(Struct, frozen=True):
 
 
 class AttemptFiles:
-    """Paths of one attempt's files. The workspace is the task's, so that a later attempt goes on in it.
+    """Paths of the files of one turn of an attempt: one process that is woken for it. Most attempts have one turn.
 
     Args:
         folder: the agent's own, absolute.
-        workspace: the one that the settings name; empty: one for each task.
+        workspace: where the agent works.
         task: id of the task.
         token: of the attempt. No other has it: after a fail-over of Redis, two may have the same generation.
+        turn: counted from 1.
     """
 
-    def __init__(self, folder: Path, workspace: str, task: str, token: str) -> None:
-        self.workspace = Path(workspace).absolute() if workspace else folder / "workspaces" / task
+    def __init__(self, folder: Path, workspace: Path, task: str, token: str, turn: int = 1) -> None:
+        self.workspace = workspace
+        self._of = (folder, workspace, task, token)
         attempt = folder / "attempts" / f"{task}.{token}"
         self.task = attempt / TASK_FILE
-        self.prompt = attempt / "prompt.txt"
         self.result = attempt / "result.json"
-        self.output = attempt / "output.log"
-        self.exit = attempt / "exit"
-        self._begun = attempt / "exit.new"
+        self.progress = attempt / "progress.json"
+        self.guard = attempt / "guard.json"
+        self.checks = attempt / "checks"
+        place = attempt if turn == 1 else attempt / f"turn-{turn}"
+        self.prompt = place / "prompt.txt"
+        self.output = place / "output.log"
+        self.errors = place / "errors.log"
+        self.exit = place / "exit"
+        self._begun = place / "exit.new"
+
+    def turn(self, number: int) -> AttemptFiles:
+        """The files of another turn of the same attempt."""
+        return AttemptFiles(*self._of, number)
 
     @property
     def mark(self) -> str:
         """What every process of the attempt carries in its environment."""
         return str(self.task)
 
-    def prepare(self, job: Job) -> None:
+    def prepare(self, job: Job, prompt: str) -> None:
         """Make the folders, and write the task for the agent to read: as JSON in a file, as text for its stdin.
 
         Raises:
             OSError: the disk refuses.
         """
-        self.task.parent.mkdir(parents=True, exist_ok=True)
+        self.prompt.parent.mkdir(parents=True, exist_ok=True)
         self.workspace.mkdir(parents=True, exist_ok=True)
-        for old in (self.result, self.exit, self._begun):
+        for old in (self.result, self.exit, self._begun, self.errors):
             old.unlink(missing_ok=True)
         spec = job.spec
         told: dict[str, Any] = {
@@ -68,7 +80,7 @@ class AttemptFiles:
             "attempt": job.attempt,
         }
         self.task.write_bytes(encode(told))
-        self.prompt.write_text(spec.text, encoding="utf-8", errors="replace")
+        self.prompt.write_text(prompt, encoding="utf-8", errors="replace")
         self.output.write_bytes(b"")
 
     @property
@@ -99,11 +111,8 @@ class AttemptFiles:
 
     def last_words(self) -> str:
         """The end of what the agent printed, in one line: the likeliest place of a cause."""
-        try:
-            lines = read_file(self.output, LAST_WORDS_BYTES, end=True).decode("utf-8", "replace").strip().splitlines()
-        except OSError:
-            return "it printed nothing that can be read"
-        return " / ".join(line.strip() for line in lines[-3:]) or "it printed nothing"
+        said = [words for path in (self.errors, self.output) if (words := _last_words_of(path)) is not None]
+        return next((words for words in said if words), "it printed nothing") if said else UNREADABLE
 
 
 def read_file(path: Path, limit: int, *, end: bool = False) -> bytes:
@@ -118,6 +127,14 @@ def read_file(path: Path, limit: int, *, end: bool = False) -> bytes:
             raise OSError(f"{path.name} is not a file")
         file.seek(max(0, found.st_size - limit) if end else 0)
         return file.read(limit)
+
+
+def _last_words_of(path: Path) -> str | None:
+    try:
+        lines = read_file(path, LAST_WORDS_BYTES, end=True).decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return None
+    return " / ".join(line.strip() for line in lines[-3:])
 
 
 def _words_of(path: Path) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import anyio
 import anyio.lowlevel
 
+from agentcom.adapters.base import Turn
 from agentcom.sidecar.runners.base import Job
+from agentcom.sidecar.runners.reading import Limits, open_output
 
 READ_BYTES = 65_536
 BEHIND_MAX_BYTES = 16 * 1_048_576
@@ -18,36 +20,47 @@ BEHIND_MAX_BYTES = 16 * 1_048_576
 
 
 class Tail:
-    """The output of one attempt, from where an earlier start of the sidecar came to. There may be none.
+    """The output of one turn, from where an earlier start of the sidecar came to. There may be none.
 
     That there is output is a sign of life, whoever passed it on.
+
+    Args:
+        path: of the output.
+        job: is told of life, and of what is for people.
+        limits: how much and how seldom it may print.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, path: Path, job: Job) -> None:
+    def __init__(self, path: Path, job: Job, limits: Limits, clock: Callable[[], float]) -> None:
+        self.enough = False
+        self.excess = ""
+        self.turn = Turn()
         self._path = path
         self._job = job
+        self._limits = limits
+        self._clock = clock
+        self._heard_at_s = clock()
         self._file: BinaryIO | None = None
 
-    def __enter__(self) -> Tail:
-        try:
-            # What the agent may have put in the place of its output shall not be waited for.
-            self._file = os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK), "rb")
-            if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-                raise OSError(f"{self._path} is not a file")
+    def __enter__(self) -> Self:
+        self._file = open_output(self._path)
+        if self._file is not None:
             self._file.seek(min(self._job.offset, self._size()))
-        except OSError:
-            self._close()
-        if self._file is not None and self._file.tell():
-            self._job.alive()
+            if self._file.tell():
+                self._job.alive()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     async def follow(self, wait_s: float) -> None:
         """Pass on a piece of what is there; where nothing is, wait for a while."""
         if not await self._pass_on():
             await anyio.sleep(wait_s)
+        self.excess = self._limits.excess(self._size(), self._clock() - self._heard_at_s)
+        self.enough = bool(self.excess)
 
     async def finish(self) -> None:
         """Pass on what is there by now: what the agent left behind may go on printing for ever."""
@@ -63,6 +76,7 @@ class Tail:
             self._file.seek(end - BEHIND_MAX_BYTES)
         printed = self._file.read(READ_BYTES)
         if printed:
+            self._heard_at_s = self._clock()
             self._job.alive()
             self._job.printed(printed)
             self._job.followed(self._file.tell())
@@ -71,8 +85,3 @@ class Tail:
 
     def _size(self) -> int:
         return os.fstat(self._file.fileno()).st_size if self._file is not None else 0
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None

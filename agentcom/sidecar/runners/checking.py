@@ -1,0 +1,169 @@
+"""Runs the checks of a task: commands in its workspace, by somebody other than the agent.
+
+What has to pass comes from the task and from the repository's own `agentcom.toml`, as that was at the commit the work
+began from: what an agent changes there does not make its own checks pass.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from agentcom.ending import MARK, end_tree
+from agentcom.model.task import Check
+from agentcom.settings.schema import CheckSettings
+from agentcom.sidecar.runners.base import bounded
+from agentcom.sidecar.runners.files import read_file
+
+POLL_S = 0.05
+TAIL_BYTES = 4_000
+OUTPUT_MAX_BYTES = 64 * 1_048_576
+"""A check that prints more is ended: it has failed."""
+
+CHECKS_MAX = 50
+CHECKS_FILE = "agentcom.toml"
+
+
+class _File(Struct):
+    checks: CheckSettings = CheckSettings()
+
+
+def checks_in(text: bytes) -> tuple[str, ...] | str:
+    """The checks that a repository's `agentcom.toml` names under `[checks] commands`, or what is wrong with it."""
+    try:
+        commands = msgspec.toml.decode(text, type=_File).checks.commands
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return f"{CHECKS_FILE} of the repository: {str(error).splitlines()[0][:300]}"
+    for command in commands:
+        problem = command_problem(command)
+        if problem:
+            return f"{CHECKS_FILE} of the repository: {problem}"
+    return commands[:CHECKS_MAX]
+
+
+def command_problem(command: str) -> str:
+    """What is wrong with a check's line; empty if it can be split into a program and its arguments."""
+    try:
+        return "" if shlex.split(command) and "\0" not in command else f"the check {command!r} names no program"
+    except ValueError as error:
+        return f"the check {command!r} cannot be split: {error}"
+
+
+class Checker:
+    """Runs checks one after the other.
+
+    Args:
+        by: the agent's name.
+        environ: of the agent's processes; a check gets no more than that.
+        limit_s: how long one may take.
+        grace_s: from asking its process tree to end until killing it.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        by: str,
+        environ: Mapping[str, str],
+        limit_s: float,
+        grace_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._by = by
+        self._environ = dict(environ)
+        self._limit_s = limit_s
+        self._grace_s = grace_s
+        self._clock = clock
+
+    async def run(
+        self,
+        commands: Sequence[str],
+        workspace: Path,
+        sha: str,
+        mark: str,
+        kept: Path,
+        printed: Callable[[bytes], None],
+    ) -> list[Check]:
+        """Run them all, also after one has failed: the agent is told of everything at once.
+
+        Args:
+            commands: lines, split as a shell would.
+            workspace: where they run.
+            sha: of the commit that is there; empty without a repository.
+            mark: by which their processes are found, as those of the attempt.
+            kept: folder for what they print.
+            printed: is told of that too, for people.
+
+        Raises:
+            OSError: what they print cannot be kept.
+        """
+        _make_folder(kept)
+        done: list[Check] = []
+        for number, command in enumerate(commands, 1):
+            printed(f"$ {command}\n".encode("utf-8", "backslashreplace"))
+            check = await self._check(command, workspace, sha, mark, kept / f"{number}.log")
+            done.append(check)
+            if check.tail:
+                printed(check.tail.encode("utf-8", "backslashreplace") + b"\n")
+        return done
+
+    async def _check(self, command: str, workspace: Path, sha: str, mark: str, output: Path) -> Check:
+        began_s = self._clock()
+        with output.open("wb") as file:
+            try:
+                process = subprocess.Popen(  # noqa: ASYNC220 - it takes about a millisecond
+                    shlex.split(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    cwd=workspace,
+                    env={**self._environ, MARK: mark},
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                return Check(command, self._by, sha, passed=False, exit_code=127, tail=f"it cannot be started: {error}")
+        code: int | None = None
+        try:
+            with anyio.move_on_after(self._limit_s):
+                while (code := process.poll()) is None and _size_of(output) <= OUTPUT_MAX_BYTES:
+                    await anyio.sleep(POLL_S)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await end_tree(process, mark, self._grace_s)
+        seconds = round(self._clock() - began_s, 3)
+        return Check(command, self._by, sha, code == 0, code, seconds, _tail_of(output))
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _size_of(output: Path) -> int:
+    return output.stat().st_size
+
+
+def _tail_of(output: Path) -> str:
+    try:
+        found = read_file(output, TAIL_BYTES, end=True)
+    except OSError:
+        return ""
+    return bounded(found.decode("utf-8", "replace").replace("\0", "�").rstrip(), TAIL_BYTES)
+
+
+def workspace_environ(environ: Mapping[str, str], agent: str) -> dict[str, str]:
+    """An agent's environment, with who it is where git asks for that and neither the settings nor git know."""
+    identity = {
+        "GIT_AUTHOR_NAME": agent,
+        "GIT_AUTHOR_EMAIL": f"{agent}@agentcom.invalid",
+        "GIT_COMMITTER_NAME": agent,
+        "GIT_COMMITTER_EMAIL": f"{agent}@agentcom.invalid",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    return {"PATH": os.defpath, **identity, **environ}

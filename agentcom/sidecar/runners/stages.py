@@ -1,0 +1,137 @@
+"""What follows what in an attempt, without I/O: the agent's claim, the look at its work, the checks.
+
+"Completed" is what somebody other than the agent has checked. What falls short goes back to the agent, in the same
+session and worktree, `policy.max_returns` times; then the attempt has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agentcom.git.place import Finished, GitProblem
+from agentcom.model.task import Check, Outcome, PullRequest
+from agentcom.sidecar.runners.base import DETAIL_MAX, bounded
+from agentcom.sidecar.runners.progress import Progress
+from agentcom.sidecar.runners.turnend import TurnEnd
+
+SENT_BACK: dict[str, str] = {
+    "uncommitted": "Your work is not all committed. Commit what belongs to it on the current branch, remove the rest.",
+    "no_change": "You committed nothing. Do the task and commit it; or, if nothing has to be changed, say why.",
+    "stale_base": "The base branch has moved on and conflicts with your work. Merge it, solve the conflicts, commit.",
+}
+"""Shortcomings that the agent itself can mend, and what it is told."""
+
+
+class Done(Struct, frozen=True):
+    """The attempt has its outcome."""
+
+    outcome: Outcome
+
+
+class Next(Struct, frozen=True):
+    """The attempt goes on."""
+
+    progress: Progress
+
+
+class Rules(Struct, frozen=True):
+    """What an attempt is judged by.
+
+    Attributes:
+        max_returns: how often work may be sent back to the agent.
+        repository: there is one, so that commits are the evidence.
+    """
+
+    max_returns: int
+    repository: bool
+
+
+def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
+    """The agent's turn is over."""
+    turn, claimed = end.turn, end.outcome
+    progress = replace(
+        progress,
+        claimed=claimed,
+        no_change=end.no_change,
+        spent=progress.spent + end.usage,
+        session=turn.session or progress.session,
+        session_cost_usd=progress.session_cost_usd if turn.session_cost_usd is None else turn.session_cost_usd,
+        context_used=max(progress.context_used, turn.context_used),
+        context_size=turn.context_size or progress.context_size,
+        model=turn.model or progress.model,
+        program=turn.version or progress.program,
+    )
+    if claimed.result != "completed" or not (rules.repository or progress.commands):
+        return Done(told(progress, claimed))
+    return Next(replace(progress, stage="checks"))
+
+
+def after_look(progress: Progress, found: Finished | GitProblem, rules: Rules) -> Next | Done:
+    """Git was looked at, when the agent said that it is done."""
+    if isinstance(found, GitProblem):
+        return _short(progress, found, rules)
+    progress = replace(progress, evidence=found.evidence, origin_sha=found.origin_sha)
+    if found.problem is not None:
+        return _short(progress, found.problem, rules)
+    if not found.evidence.commits and not progress.no_change:
+        claimed = progress.claimed
+        if claimed is not None and claimed.reason == "permission_denied":
+            return Done(told(progress, replace(claimed, result="failed")))
+        return _short(progress, GitProblem("no_change", "it says that it is done, and committed nothing"), rules)
+    return Next(progress)
+
+
+def after_checks(progress: Progress, checks: Sequence[Check], rules: Rules) -> Next | Done:
+    """The checks were run on exactly the commit of the evidence."""
+    progress = replace(progress, checks=tuple(checks))
+    failed = tuple(check for check in checks if not check.passed)
+    if not failed:
+        return Next(replace(progress, stage="publish"))
+    problem = GitProblem("verification_failed", f"failed checks: {', '.join(check.command for check in failed)}")
+    return _short(progress, problem, rules, failed)
+
+
+def completed(progress: Progress, pull_request: PullRequest | None) -> Outcome:
+    """All is done, and seen to be done by somebody other than the agent."""
+    claimed = progress.claimed or Outcome("completed")
+    return told(progress, replace(claimed, result="completed", reason="", pull_request=pull_request))
+
+
+def told(progress: Progress, outcome: Outcome) -> Outcome:
+    """An outcome with all that is known of the attempt."""
+    usage = progress.spent
+    return replace(
+        outcome,
+        usage=usage if usage.tokens or usage.cost_usd else outcome.usage,
+        session=progress.session,
+        session_cost_usd=progress.session_cost_usd,
+        context_used=progress.context_used,
+        context_size=progress.context_size,
+        model=progress.model,
+        program=progress.program,
+        envelope_tokens=progress.envelope_tokens,
+        evidence=outcome.evidence or progress.evidence,
+        checks=outcome.checks or progress.checks,
+    )
+
+
+def _short(progress: Progress, problem: GitProblem, rules: Rules, failed: tuple[Check, ...] = ()) -> Next | Done:
+    """The work falls short: back to the agent, if it can mend that and has not had it back too often."""
+    said = SENT_BACK.get(problem.reason, "")
+    if not (said or failed) or progress.returned >= rules.max_returns:
+        summary = progress.claimed.summary if progress.claimed is not None else ""
+        outcome = Outcome("failed", problem.reason, bounded(problem.detail, DETAIL_MAX), summary=summary)
+        return Done(told(progress, outcome))
+    return Next(
+        replace(
+            progress,
+            stage="agent",
+            turn=progress.turn + 1,
+            returned=progress.returned + 1,
+            problem=f"{said} ({problem.detail})" if said else "",
+            failed=failed,
+        )
+    )

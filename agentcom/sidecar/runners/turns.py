@@ -1,0 +1,253 @@
+"""One turn of an attempt: the agent is woken with a prompt, followed while it works, and what it came to is concluded.
+
+Exit code 0 is no success. Of a program that prints events the terminal one decides, and its exit code must not say
+otherwise; of any other the exit code decides, with what it wrote to its result file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from agentcom.adapters.base import Adapter, Prompt, Turn
+from agentcom.adapters.prices import cost_of
+from agentcom.adapters.prompting import Told, prompt_of, stated_in
+from agentcom.git import ATTEMPT
+from agentcom.model.task import Outcome, TaskSpec, Usage
+from agentcom.processes import ProcessIdentity
+from agentcom.settings import AgentSettings, Policy, Price
+from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, not_woken, unfit
+from agentcom.sidecar.runners.files import AttemptFiles, Ended
+from agentcom.sidecar.runners.kept import Kept, NotStarted, Vanished
+from agentcom.sidecar.runners.outcomes import outcome_of, resets_at
+from agentcom.sidecar.runners.progress import Progress
+from agentcom.sidecar.runners.reading import Limits
+from agentcom.sidecar.runners.tail import Tail
+from agentcom.sidecar.runners.transcript import Transcript
+from agentcom.sidecar.runners.turnend import TurnEnd
+
+PERCENT = 100
+
+
+SESSIONS = UUID("6f0d1d0c-52f6-5d0e-9c39-1a8d5c0f7b11")
+
+
+class Waker:
+    """Wakes one agent.
+
+    Args:
+        name: the agent's.
+        settings: how it is called.
+        adapter: knows its program.
+        environ: of its processes.
+        policy: the pool's.
+        prices: of models, for agents that tell no cost.
+        clock: Unix time in ms, to which what an agent says of the time is relative.
+        steady_s: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: AgentSettings,
+        adapter: Adapter,
+        environ: Mapping[str, str],
+        policy: Policy,
+        prices: Mapping[str, Price],
+        clock: Callable[[], int],
+        steady_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._adapter = adapter
+        self._environ = dict(environ)
+        self._policy = policy
+        self._prices = prices
+        self._clock = clock
+        self._steady_s = steady_s
+        self._limits = Limits(policy.output_file_bytes, policy.stall_s)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a session of it can be gone on with."""
+        return self._adapter.resumes
+
+    def prompt(self, spec: TaskSpec, told: Told) -> str:
+        """What it is told: a program of which nothing is known gets the task's text as it is, where that is all."""
+        unknown = not (self._adapter.structured or self._adapter.program)
+        more = told.problem or told.failed or told.answer or told.part > 1
+        return spec.text if unknown and not more else prompt_of(spec, told)
+
+    async def wake(self, job: Job, files: AttemptFiles, text: str, progress: Progress) -> TurnEnd:
+        """Start the program with this prompt, and follow it to its end. Cancelling this ends it with all its tree."""
+        try:
+            files.prepare(job, text)
+        except OSError as error:
+            return TurnEnd(unfit(f"the attempt's files cannot be written: {error}"), begun=False)
+        launch = self._adapter.argv(self._prompt(job, files, text, progress), self._settings)
+        watch = self._watch(job, files, progress)
+        ended = await self._kept(job, files).run(
+            launch.argv,
+            self._environ_of(job, files, launch.env),
+            files.workspace,
+            watch,
+            stdin=launch.stdin,
+            errors_apart=self._adapter.structured,
+        )
+        if isinstance(ended, NotStarted):
+            return TurnEnd(unfit(ended.why) if ended.unfit else not_woken(ended.why), begun=False)
+        return self._end(job, files, ended, watch, progress)
+
+    async def adopt(
+        self, job: Job, files: AttemptFiles, process: ProcessIdentity | None, progress: Progress
+    ) -> TurnEnd:
+        """Go on with a turn that an earlier start of the sidecar began; a process with the same pid is never taken for
+        its own. Where it has ended already, its keeper says how."""
+        watch = self._watch(job, files, progress)
+        ended = await self._kept(job, files).adopt(process, watch)
+        if not isinstance(ended, Vanished):
+            return self._end(job, files, ended, watch, progress)
+        if not ended.begun:
+            why = "its sidecar was restarted before it was started"
+            return TurnEnd(Outcome("handed_back", "handed_back", why), begun=False)
+        lost = Outcome("lost", "lost", "its process ended while no sidecar watched")
+        return TurnEnd(lost, watch.turn, self._usage(watch.turn, progress))
+
+    def conclude(self, files: AttemptFiles, ended: Ended) -> Outcome:
+        """What a turn came to of which only the end was found, and nobody had followed what it said."""
+        if self._adapter.structured:
+            return Outcome("lost", "lost", "it ended while no sidecar watched, and its work was not looked at")
+        return outcome_of(ended, files, self._clock())
+
+    # -------------------------------------------------------------- private
+
+    def _prompt(self, job: Job, files: AttemptFiles, text: str, progress: Progress) -> Prompt:
+        return Prompt(
+            text=text,
+            workspace=str(files.workspace),
+            agent=self._name,
+            session=progress.session if self._adapter.resumes else "",
+            new_session=session_of(job.token, progress.turn),
+            usd_left=max(0.0, job.order.usd_left - progress.spent.cost_usd) if job.order.usd_left else 0.0,
+            task_id=job.spec.id,
+            task_file=str(files.task),
+            result_file=str(files.result),
+            prompt_file=str(files.prompt),
+        )
+
+    def _environ_of(self, job: Job, files: AttemptFiles, launched: Mapping[str, str]) -> dict[str, str]:
+        return {
+            **self._environ,
+            **launched,
+            "AGENTCOM_TASK_FILE": str(files.task),
+            "AGENTCOM_RESULT_FILE": str(files.result),
+            "AGENTCOM_TASK_ID": job.spec.id,
+            "AGENTCOM_AGENT": self._name,
+            "AGENTCOM_ATTEMPT": str(job.attempt),
+            ATTEMPT: job.token,
+        }
+
+    def _watch(self, job: Job, files: AttemptFiles, progress: Progress) -> Tail | Transcript:
+        if not self._adapter.structured:
+            return Tail(files.output, job, self._limits, self._steady_s)
+
+        def overspent(turn: Turn) -> bool:
+            if turn.context_size:
+                job.filled(PERCENT * turn.context_used // turn.context_size)
+            return bool(self._overspent(job, progress.spent + self._usage(turn, progress)))
+
+        return Transcript(
+            files.output,
+            self._adapter,
+            job,
+            limits=self._limits,
+            linger_s=self._policy.grace_s,
+            on_line=overspent,
+            clock=self._steady_s,
+        )
+
+    def _kept(self, job: Job, files: AttemptFiles) -> Kept:
+        def ended_by(ended: Ended, by_itself: bool) -> None:
+            # Of what was asked to end, exit 0 alone says only that it obeyed; with a result file, that it is done.
+            if self._adapter.structured or not (by_itself or files.result.exists()):
+                return
+            outcome = outcome_of(ended, files, self._clock())
+            if outcome.result == "completed":
+                job.alive()
+                job.reached(outcome)
+
+        return Kept(files, self._policy.grace_s, job.spawned, ended_by)
+
+    def _end(
+        self, job: Job, files: AttemptFiles, ended: Ended, watch: Tail | Transcript, progress: Progress
+    ) -> TurnEnd:
+        if not ended.unstarted and not self._adapter.structured:
+            job.alive()
+        usage = self._usage(watch.turn, progress)
+        why = self._overspent(job, progress.spent + usage)
+        if why:
+            outcome = Outcome("failed", "budget_exceeded", why, ended.code)
+        elif watch.excess:
+            outcome = Outcome("failed", watch.excess, self._limits.told(watch.excess), ended.code)
+        elif not self._adapter.structured or ended.unstarted:
+            outcome = outcome_of(ended, files, self._clock())
+            usage = outcome.usage or usage
+        else:
+            outcome = self._structured(files, ended, watch.turn)
+        return TurnEnd(outcome, watch.turn, usage, stated_in(outcome.summary).no_change)
+
+    def _structured(self, files: AttemptFiles, ended: Ended, turn: Turn) -> Outcome:
+        """What a program says that prints events. Its terminal event decides; one that was ended because it lingered
+        after that is not to blame for its exit code."""
+        over = turn.over or self._adapter.exited(ended.code, files.last_words())
+        said = Outcome("failed", exit_code=ended.code, summary=bounded(turn.summary, SUMMARY_MAX))
+        stated = stated_in(turn.summary)
+        question = stated.question or (turn.question if not over.ok else "")
+        if question:
+            return _why(said, "input_required", question, question=bounded(question, SUMMARY_MAX))
+        if stated.unfinished:
+            left = bounded(stated.unfinished, SUMMARY_MAX)
+            return _why(said, "context_exhausted", "it says that it is not finished", summary=left)
+        if over.ok and ended.code > 0:
+            told = f"it says that it is done, and ended with exit code {ended.code}: {files.last_words()}"
+            return _why(said, "exit_code", told)
+        if over.ok and turn.denied:
+            return replace(
+                _why(said, "permission_denied", f"it was denied {', '.join(turn.denied)}"), result="completed"
+            )
+        if over.ok:
+            return replace(said, result="completed")
+        resets = int(over.resets_at_s * 1000) or resets_at(over.resets_after_s, self._clock())
+        return _why(said, over.reason or "exit_code", over.detail or files.last_words(), resets_at=resets)
+
+    def _overspent(self, job: Job, used: Usage) -> str:
+        """Why the task's budget is used up; empty if it is not."""
+        order = job.order
+        if order.tokens_left and used.tokens > order.tokens_left:
+            return f"this attempt used {used.tokens:,} tokens, and {order.tokens_left:,} were left of the task's budget"
+        if order.usd_left and used.cost_usd > order.usd_left:
+            return f"this attempt cost ${used.cost_usd:.4f}, and ${order.usd_left:.4f} were left of the task's budget"
+        return ""
+
+    def _usage(self, turn: Turn, progress: Progress) -> Usage:
+        """What the turn used. A resumed session tells what it cost all in all: what is counted already is taken off."""
+        if turn.session_cost_usd is not None:
+            before = progress.session_cost_usd if turn.session == progress.session else 0.0
+            return replace(turn.usage, cost_usd=max(0.0, turn.session_cost_usd - before))
+        if turn.usage.cost_usd or not turn.usage.tokens:
+            return turn.usage
+        cost = cost_of(turn.usage, turn.model or self._settings.model, self._prices)
+        return replace(turn.usage, cost_usd=cost or 0.0)
+
+
+def _why(outcome: Outcome, reason: str, detail: str, **more: Any) -> Outcome:
+    return replace(outcome, reason=reason, detail=bounded(detail, DETAIL_MAX), **more)
+
+
+def session_of(token: str, turn: int) -> str:
+    """A UUID for a new session, which follows from the turn: a repeated start makes no second one."""
+    return str(uuid5(SESSIONS, f"{token}/{turn}"))

@@ -1,0 +1,132 @@
+"""The git side of an agent's attempts: where each is worked on, and what git says of the work."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from agentcom.git import (
+    Finished,
+    GitProblem,
+    Place,
+    Repository,
+    Started,
+    arm,
+    disarm,
+    file_at,
+    finish,
+    publishable,
+    push,
+    restore,
+    start,
+)
+from agentcom.model.task import Evidence
+from agentcom.settings import AgentSettings, Policy
+from agentcom.sidecar.runners.base import Job
+from agentcom.sidecar.runners.checking import CHECKS_FILE, checks_in
+from agentcom.sidecar.runners.files import AttemptFiles
+from agentcom.sidecar.runners.progress import Progress
+
+NAME_MAX = 60
+
+
+class Workshop:
+    """Where one agent works on its repository.
+
+    Args:
+        agent: its name.
+        settings: name the repository and its base.
+        clones: folder of the bare clones that the agents of this machine share.
+        environ: what git runs in.
+        policy: says how long a call of git may take.
+    """
+
+    def __init__(
+        self, agent: str, settings: AgentSettings, clones: Path, environ: Mapping[str, str], policy: Policy
+    ) -> None:
+        self._agent = agent
+        clone = clones.absolute() / clone_name(settings.repo)
+        self._repository = Repository(settings.repo, settings.base, clone, dict(environ), policy.git_s)
+
+    def desk(self, job: Job, files: AttemptFiles) -> Desk:
+        """Where one attempt is made."""
+        task = job.spec.id
+        place = Place(
+            repository=self._repository,
+            task=task,
+            branch=job.order.branch or f"{self._agent}/{task}",
+            worktree=files.workspace,
+            guard=files.guard,
+            author=self._agent,
+        )
+        return Desk(place, job.token)
+
+
+class Desk:
+    """The git side of one attempt."""
+
+    def __init__(self, place: Place, token: str) -> None:
+        self._place = place
+        self._token = token
+
+    async def start(self) -> Started | GitProblem:
+        """Make the worktree ready, and let this attempt push from it.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        started = await start(self._place)
+        if isinstance(started, Started):
+            arm(self._place, self._token, started)
+        return started
+
+    async def checks(self, started: Started) -> tuple[str, ...] | str:
+        """The checks that the repository names, as it was when the attempt began; or what is wrong with them."""
+        text = await file_at(self._place, started.base_sha, CHECKS_FILE)
+        if isinstance(text, GitProblem):
+            return text.detail
+        return () if text is None else checks_in(text)
+
+    async def look(self, progress: Progress) -> Finished | GitProblem:
+        """What git says, when the agent says that it is done."""
+        if progress.started is None:
+            return GitProblem("git_fetch_failed", "what its worktree began from is not known")
+        found = await finish(self._place, progress.started, save=False)
+        if isinstance(found, GitProblem) or found.problem is not None or not found.evidence.commits:
+            return found
+        return replace(found, problem=await publishable(self._place, progress.started))
+
+    async def restore(self, sha: str) -> GitProblem | None:
+        """Bring the worktree back to what was checked: what checks left behind is no work of the agent."""
+        return await restore(self._place, sha)
+
+    async def push(self, head_sha: str, origin_sha: str) -> GitProblem | None:
+        """Let `origin` have what was checked, unless somebody else has gone on with the branch from where it stood."""
+        return await push(self._place, head_sha, origin_sha)
+
+    async def save(self, progress: Progress) -> Evidence | None:
+        """What an attempt that ends without an outcome has done: on the task's branch what is committed, the rest on a
+        rescue branch, for whoever goes on with it."""
+        if progress.started is None:
+            return None
+        found = await finish(self._place, progress.started)
+        if isinstance(found, GitProblem):
+            return None
+        evidence = found.evidence
+        if not evidence.commits:
+            return evidence if evidence.rescue else None
+        problem = await push(self._place, evidence.head_sha, found.origin_sha)
+        return replace(evidence, pushed=problem is None)
+
+    async def close(self) -> None:
+        """Nobody is to push from the worktree any more."""
+        disarm(self._place)
+
+
+def clone_name(url: str) -> str:
+    """A folder's name for a repository: readable, and another one for each URL."""
+    words = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in url.rstrip("/"))
+    return f"{words[-NAME_MAX:].strip('-.')}-{zlib.crc32(url.encode()):08x}.git"
