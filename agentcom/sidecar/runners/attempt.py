@@ -65,8 +65,12 @@ class Attempt:
         self._rules = Rules(means.policy.max_returns, means.workshop is not None)
         self._desk: Desk | None = means.workshop.desk(job, files) if means.workshop is not None else None
         order = job.order
-        self._progress = Progress(session=order.session, session_cost_usd=order.session_cost_usd, program=means.program)
-        self._noted = Progress()
+        self._progress = Progress(
+            session=order.session,
+            session_cost_usd=order.session_cost_usd,
+            program=means.program,
+            commands=job.spec.checks,
+        )
 
     async def run(self) -> Outcome:
         """Begin, and take it to its end. Cancelling this ends it, with what it did saved as far as possible."""
@@ -81,7 +85,7 @@ class Attempt:
         """Go on from the stage that an earlier start of the sidecar had reached."""
         noted = load(self._files.progress)
         if noted != Progress():
-            self._progress = self._noted = noted
+            self._progress = noted
         try:
             outcome = await self._go_on(await self._found_turn(process) if self._progress.stage == "agent" else None)
         except anyio.get_cancelled_exc_class():
