@@ -262,16 +262,10 @@ class Attempt:
         return replace(job, reached=ignore) if self._rules.repository or self._progress.commands else job
 
     def _note(self, progress: Progress) -> Outcome | None:
-        """Remember how far it came; the outcome if the disk refuses. The beginning needs no note."""
+        """Remember how far it came; the outcome if the disk refuses. Where there is nothing but the agent's own word,
+        its files say all."""
         self._progress = progress
-        first = Progress(
-            session=progress.session,
-            session_cost_usd=progress.session_cost_usd,
-            program=progress.program,
-            commands=progress.commands,
-            envelope_tokens=progress.envelope_tokens,
-        )
-        if self._desk is None and progress == first:
+        if self._desk is None and not progress.commands and not self._means.waker.structured:
             return None
         try:
             save(progress, self._files.progress)

@@ -27,7 +27,7 @@ from agentcom.processes import ProcessIdentity
 from agentcom.settings import AgentSettings, Policy, Price, fill
 from agentcom.sidecar.probing import asked, probe
 from agentcom.sidecar.runners.attempt import Attempt, Means
-from agentcom.sidecar.runners.base import Job
+from agentcom.sidecar.runners.base import Job, bounded
 from agentcom.sidecar.runners.checking import Checker, workspace_environ
 from agentcom.sidecar.runners.files import AttemptFiles
 from agentcom.sidecar.runners.progress import load
@@ -107,7 +107,7 @@ class CommandRunner:
         files = self._files(order.task, order.token, progress.turn)
         ended = files.ended
         await end_orphan(process, files.mark, self._grace_s)
-        if ended is not None and self._means.workshop is None and progress.stage == "agent":
+        if ended is not None and self._means.workshop is None and not progress.commands:
             return self._waker.conclude(files, ended)
         began = files.begun or first.begun
         return Outcome("lost", "lost", "it began, and its end was not noted") if began else None
@@ -115,18 +115,12 @@ class CommandRunner:
     async def self_test(self) -> str:
         """Its program is there, by the agent's own environment, and the check that the settings name passes; or that
         which the adapter knows of. What version it has is noted with every attempt from then on."""
-        return self._unresolved() or await self._probe()
-
-    async def version(self) -> str:
-        """The program and its version, in one line; empty if it does not say."""
+        problem = self._unresolved() or await self._probe()
         argv = self._adapter.version(self._settings)
-        return (
-            await asked(argv, self._environ, self._cwd(), str(self._folder / "self-test" / "version")) if argv else ""
-        )
-
-    def use_version(self, version: str) -> None:
-        """What is noted with every attempt from now on."""
-        self._means.program = version
+        if argv and not problem:
+            said = await asked(argv, self._environ, self._cwd(), str(self._folder / "self-test" / "version"))
+            self._means.program = bounded(f"{self._adapter.name} {said}".strip(), PROGRAM_MAX)
+        return problem
 
     # -------------------------------------------------------------- private
 

@@ -76,6 +76,11 @@ class Waker:
         """Whether a session of it can be gone on with."""
         return self._adapter.resumes
 
+    @property
+    def structured(self) -> bool:
+        """It tells more than its output and its exit code do."""
+        return self._adapter.structured
+
     def prompt(self, spec: TaskSpec, told: Told) -> str:
         """What it is told: a program of which nothing is known gets the task's text as it is, where that is all."""
         unknown = not (self._adapter.structured or self._adapter.program)
