@@ -205,7 +205,7 @@ def _of_result(event: Mapping[str, Any]) -> Iterator[Event]:
 def _used(event: Mapping[str, Any]) -> Used:
     """What a turn used, of which versions tell differently.
 
-    Later ones (2.1.310) say this turn's by model, of subagents too, as `model_usage_since_last_result`. In others `usage`
+    Later ones (2.1.310) say this turn's by model, of subagents too, in `model_usage_since_last_result`. Else `usage`
     is this turn's, and empty where a budget ended it. `total_cost_usd` goes with `modelUsage`, which is this turn's in
     early ones (2.1.250), and then (2.1.280) the whole session's where that was resumed.
     """
