@@ -9,15 +9,17 @@ The protocol goes both ways over stdio, and whoever holds its ends must not die.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import msgspec
+from msgspec.structs import replace
 
-from agentcom.adapters.base import Event, Launch, Over, Prompt
+from agentcom.adapters.base import Event, Launch, Over, Prompt, Trouble
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option
 from agentcom.adapters.ends import ended_without_result
-from agentcom.adapters.reading import NO_EVENT, at, object_in, unknown
+from agentcom.adapters.reading import NO_EVENT, object_in, text, unknown
+from agentcom.model.reasons import CLASS_OF
 from agentcom.settings import AgentSettings
 
 PROGRAM = (sys.executable, "-m", "agentcom.adapters.acp_program")
@@ -48,7 +50,7 @@ class Acp:
 
     def parse(self, line: bytes) -> Sequence[Event]:
         event = object_in(line)
-        return (NO_EVENT,) if event is None else (_event(dict(event)),)
+        return (NO_EVENT,) if event is None else (_event(event),)
 
     def exited(self, code: int, last_words: str) -> Over:
         return ended_without_result(code, last_words)
@@ -70,12 +72,15 @@ def line_for(event: Event) -> bytes:
     return msgspec.json.encode({"event": type(event).__name__} | msgspec.to_builtins(event)) + b"\n"
 
 
-def _event(told: dict[str, object]) -> Event:
-    kind = _KINDS.get(str(told.pop("event", "")))
+def _event(told: Mapping[str, object]) -> Event:
+    kind = _KINDS.get(text(told, "event"))
     if kind is None:
-        return unknown(at(told, "event"))
+        return unknown(told.get("event"))
+    given = {name: text(told, name) if isinstance(value, str) else value for name, value in told.items()}
     try:
-        event: Event = msgspec.convert(told, kind)
+        event: Event = msgspec.convert(given, kind)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return unknown(kind.__name__)
+    if isinstance(event, Over | Trouble) and event.reason not in CLASS_OF and not getattr(event, "ok", False):
+        return replace(event, reason="agent_failed")
     return event

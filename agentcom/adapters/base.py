@@ -6,7 +6,7 @@ An adapter is registered by an entry point of the group `agentcom.adapters`, whi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -165,6 +165,7 @@ class Over(Struct, frozen=True):
     summary: str = ""
 
 
+T = TypeVar("T", Trouble, Over)
 Event = Alive | Session | Used | Context | Model | Said | Did | Denied | Asks | Trouble | Unknown | Over
 
 
@@ -273,16 +274,16 @@ class Turn(Struct):
                 self.model = event.name or self.model
                 self.version = event.version or self.version
             case Trouble():
-                self.trouble = event
+                self.trouble = self._with_reset(event)
             case Unknown():
                 kind = event.kind if event.kind in self.unknown or len(self.unknown) < UNKNOWN_KEPT else OTHERS
                 self.unknown[kind] = self.unknown.get(kind, 0) + 1
             case Over():
                 self.over = self._with_reset(event)
 
-    def _with_reset(self, over: Over) -> Over:
-        """The end, with the time that the provider had named before where the end names none."""
-        trouble = self.trouble
-        if trouble is None or over.ok or over.reason != trouble.reason or over.resets_after_s or over.resets_at_s:
-            return over
-        return replace(over, resets_after_s=trouble.resets_after_s, resets_at_s=trouble.resets_at_s)
+    def _with_reset(self, event: T) -> T:
+        """What the provider refuses, with the time that it had named before where this names none."""
+        known = self.trouble
+        if known is None or event.reason != known.reason or event.resets_after_s or event.resets_at_s:
+            return event
+        return replace(event, resets_after_s=known.resets_after_s, resets_at_s=known.resets_at_s)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from agentcom.adapters.base import (
     Alive,
     Context,
@@ -42,11 +44,16 @@ ALLOWED = (
 )
 """To write files and to commit, which all work needs, and nothing else: what more an agent may do, its settings say."""
 
-QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
-"""A program that updates itself in the middle of the night is another one in the morning."""
+ENVIRON = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "CLAUDE_CODE_MAX_RETRIES": "3",
+}
+"""It is not to update itself between two tasks, nor to try for minutes what its provider refuses: the pool waits for a
+limit, or gives the work to another agent."""
 
-API_MODEL = "<synthetic>"
-"""The model of messages that the program itself writes, such as for an error of its provider."""
+OF_PROGRAM = "<synthetic>"
+"""The model of messages that the program itself writes, such as for an error, which the result tells too."""
 
 
 class Claude:
@@ -70,7 +77,7 @@ class Claude:
             *option("--max-budget-usd", _dollars(prompt.usd_left)),
             *filled(settings.arguments, prompt),
         )
-        return Launch(argv, QUIET)
+        return Launch(argv, ENVIRON)
 
     def parse(self, line: bytes) -> Sequence[Event]:
         event = object_in(line)
@@ -80,7 +87,7 @@ class Claude:
         return ended_without_result(code, last_words)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
+        return aside(settings, self.program, "auth", "status")
 
     def canary(self, settings: AgentSettings) -> Launch:
         argv = (
@@ -91,7 +98,7 @@ class Claude:
             "1",
             CANARY_TEXT,
         )
-        return Launch(argv, QUIET, stdin=False)
+        return Launch(argv, ENVIRON, stdin=False)
 
     def version(self, settings: AgentSettings) -> tuple[str, ...]:
         return aside(settings, self.program, "--version")
@@ -129,6 +136,9 @@ def _of_system(event: Mapping[str, Any]) -> Iterator[Event]:
         case "api_retry":
             said = line_of(event, "error") or "its provider does not answer"
             yield trouble(said, whole(event, "error_status"))
+        case "status" | "permission_denied":
+            # Also said by the result.
+            pass
         case kind:
             yield unknown(f"system {kind}")
 
@@ -138,20 +148,18 @@ def _of_stream(event: Mapping[str, Any]) -> Iterator[Event]:
         case "message_start" | "content_block_delta":
             yield Alive()
         case "message_delta":
-            # Said once for each message, and at its end; a result takes the place of the sum.
-            yield Used(_usage(at(event, "event", "usage")))
+            # Said once for each message, at its end; a result takes the place of the sum.
+            usage = _usage(at(event, "event", "usage"))
+            yield Used(usage)
+            if at(event, "parent_tool_use_id") is None:
+                yield Context(used=usage.tokens)
 
 
 def _of_message(event: Mapping[str, Any]) -> Iterator[Event]:
     message = at(event, "message")
-    if at(message, "model") == API_MODEL:
-        yield trouble(_text_of(message))
+    if at(message, "model") == OF_PROGRAM:
         return
     yield Alive()
-    if at(event, "parent_tool_use_id") is None:
-        usage = _usage(at(message, "usage"))
-        if usage.tokens:
-            yield Context(used=usage.tokens)
     for block in items(message, "content"):
         match at(block, "type"):
             case "text":
@@ -160,10 +168,6 @@ def _of_message(event: Mapping[str, Any]) -> Iterator[Event]:
                     yield Said(said)
             case "tool_use":
                 yield Did(_deed(line_of(block, "name"), at(block, "input")))
-
-
-def _text_of(message: object) -> str:
-    return " ".join(text(block, "text") for block in items(message, "content"))
 
 
 def _deed(tool: str, given: object) -> str:
@@ -181,6 +185,7 @@ def _usage(usage: object) -> Usage:
         output_tokens=whole(usage, "output_tokens"),
         cache_read_tokens=whole(usage, "cache_read_input_tokens"),
         cache_write_tokens=whole(usage, "cache_creation_input_tokens"),
+        reasoning_tokens=whole(usage, "output_tokens_details", "thinking_tokens"),
     )
 
 
@@ -188,8 +193,7 @@ def _of_result(event: Mapping[str, Any]) -> Iterator[Event]:
     session = line_of(event, "session_id")
     if session:
         yield Session(session)
-    # Of a resumed session the usage is this turn's, and the cost that of the whole session.
-    yield Used(_usage(at(event, "usage")), total=True, session_cost_usd=amount(event, "total_cost_usd"))
+    yield _used(event)
     window = _window(at(event, "modelUsage"))
     if window:
         yield Context(size=window)
@@ -198,14 +202,41 @@ def _of_result(event: Mapping[str, Any]) -> Iterator[Event]:
     yield _over(event)
 
 
+def _used(event: Mapping[str, Any]) -> Used:
+    """What a turn used, of which versions tell differently.
+
+    Later ones (2.1.310) say this turn's by model, of subagents too, in `model_usage_since_last_result`. Else `usage`
+    is this turn's, and empty where a budget ended it. `total_cost_usd` goes with `modelUsage`, which is this turn's in
+    early ones (2.1.250), and then (2.1.280) the whole session's where that was resumed.
+    """
+    of_turn = at(event, "model_usage_since_last_result")
+    if isinstance(of_turn, Mapping) and of_turn:
+        return Used(_usage_by_model(of_turn), total=True)
+    usage, cost_usd = _usage(at(event, "usage")), amount(event, "total_cost_usd")
+    if usage.tokens == _usage_by_model(at(event, "modelUsage")).tokens:
+        return Used(replace(usage, cost_usd=cost_usd), total=True)
+    return Used(usage, total=usage.tokens > 0, session_cost_usd=cost_usd)
+
+
+def _usage_by_model(by_model: object) -> Usage:
+    usage = Usage()
+    for used in by_model.values() if isinstance(by_model, Mapping) else ():
+        usage += Usage(
+            input_tokens=whole(used, "inputTokens"),
+            output_tokens=whole(used, "outputTokens"),
+            cache_read_tokens=whole(used, "cacheReadInputTokens"),
+            cache_write_tokens=whole(used, "cacheCreationInputTokens"),
+            reasoning_tokens=whole(used, "thinkingTokens"),
+            cost_usd=amount(used, "costUSD"),
+        )
+    return usage
+
+
 def _window(by_model: object) -> int:
-    """The context window of the model that read most: the others did side jobs, such as titles."""
+    """The context window of the model that did most: the others did side jobs, such as titles."""
     if not isinstance(by_model, Mapping):
         return 0
-    read = {
-        name: sum(whole(used, kind) for kind in ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"))
-        for name, used in by_model.items()
-    }
+    read = {name: _usage_by_model({name: used}).tokens for name, used in by_model.items()}
     return whole(by_model, max(read, key=lambda name: read[name]), "contextWindow") if read else 0
 
 

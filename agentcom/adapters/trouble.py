@@ -40,7 +40,7 @@ _OF_WORDS: tuple[tuple[str, str], ...] = (
         r"|missing api[- _]key"
         r"|authentication|unauthori[sz]ed|\b401\b|\b403\b|forbidden|token (?:has )?expired|permission_error",
     ),
-    ("rate_limited", r"rate[- _]?limit|usage limit|hit your limit|limit reached|too many requests|\b429\b"),
+    ("rate_limited", r"rate[- _]?limit|usage limit|hit your .{0,20}limit|limit reached|too many requests|\b429\b"),
     (
         "session_lost",
         r"no conversation found|session (?:id )?.{0,80}(?:not found|already in use)|no rollout found|no saved session",
