@@ -11,6 +11,7 @@ from agentcom.forge.base import Forge
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
 from agentcom.forge.none import NoForge
+from agentcom.forge.origin import Origin
 from agentcom.settings import AgentSettings
 
 GITHUB_API = "https://api.github.com"
@@ -43,7 +44,7 @@ def forge_of(settings: AgentSettings, environ: Mapping[str, str], folder: Path) 
 def _local(settings: AgentSettings, environ: Mapping[str, str], folder: Path) -> Forge:
     if not settings.repo:
         raise ConfigurationError('forge = "local" keeps pull requests in the repository', "Set repo")
-    return LocalForge(settings.repo, Git(folder, environ))
+    return LocalForge(Origin(settings.repo, Git(folder, environ)))
 
 
 def _github(settings: AgentSettings, environ: Mapping[str, str]) -> Forge:

@@ -3,10 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from agentcom.forge.github import GithubForge
 from agentcom.forge.github_answers import Access
 from tests.forge.github_server import REPO, TOKEN, GithubServer, github_server
+
+# Many processes share a machine that runs tests: how long one example takes says nothing about the code.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def git(folder: Path, *arguments: str, stdin: str = "") -> str:
     return ran.stdout.strip()
 
 
-class Origin:
+class Workshop:
     """A bare repository with one commit on main, and a clone of it to work in."""
 
     def __init__(self, folder: Path) -> None:

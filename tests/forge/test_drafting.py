@@ -135,7 +135,7 @@ def test_whatever_the_text_nothing_acts(text: str) -> None:
     assert not acts(neutral(text))
 
 
-@given(NASTY, NASTY, NASTY, st.lists(NASTY, max_size=3), st.sampled_from([1, 400, 4_000]))
+@given(NASTY, NASTY, NASTY, st.lists(NASTY, max_size=3), st.sampled_from([1, 400]))
 def test_whatever_others_wrote_the_draft_holds(
     text: str, summary: str, title: str, commands: list[str], times: int
 ) -> None:

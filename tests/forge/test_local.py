@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from agentcom.forge.base import Draft, ForgeTrouble, Merged, NotMerged, PullDetails
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
+from agentcom.forge.origin import Origin
 from agentcom.model.task import PullRequest
-from tests.forge.repositories import ENVIRON, Origin, git
+from tests.forge.repositories import ENVIRON, Workshop, git
 
 pytestmark = pytest.mark.process
 
@@ -25,9 +26,9 @@ REF = f"refs/agentcom/pulls/{TASK}"
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Origin:
+def origin(tmp_path: Path) -> Workshop:
     """A repository in which the task's branch has one commit."""
-    made = Origin(tmp_path)
+    made = Workshop(tmp_path)
     made.branch(BRANCH)
     made.commit({"README.md": "# The shop\n"})
     made.push(BRANCH)
@@ -35,12 +36,13 @@ def origin(tmp_path: Path) -> Origin:
 
 
 @pytest.fixture
-def forge_of(origin: Origin, tmp_path: Path) -> Callable[..., LocalForge]:
+def forge_of(origin: Workshop, tmp_path: Path) -> Callable[..., LocalForge]:
     """Makes forges on the repository, each as another machine would."""
     numbers = count()
 
     def make(url: str = "") -> LocalForge:
-        return LocalForge(url or str(origin.path), Git(tmp_path / f"forge{next(numbers)}.git", ENVIRON, timeout_s=60))
+        git = Git(tmp_path / f"forge{next(numbers)}.git", ENVIRON, timeout_s=60)
+        return LocalForge(Origin(url or str(origin.path), git))
 
     return make
 
@@ -51,22 +53,22 @@ def forge(forge_of: Callable[..., LocalForge]) -> LocalForge:
 
 
 @pytest.fixture
-def draft(origin: Origin) -> Draft:
+def draft(origin: Workshop) -> Draft:
     return Draft(TASK, BRANCH, "main", origin.sha(BRANCH), "Do it", "what was done\n")
 
 
-def kept(origin: Origin) -> dict[str, str]:
+def kept(origin: Workshop) -> dict[str, str]:
     """The document in the repository."""
     document: dict[str, str] = json.loads(git(origin.path, "cat-file", "blob", REF))
     return document
 
 
-def keep(origin: Origin, text: str) -> None:
+def keep(origin: Workshop, text: str) -> None:
     """Put another document into the repository."""
     git(origin.path, "update-ref", REF, git(origin.path, "hash-object", "-w", "--stdin", stdin=text))
 
 
-def at_hand(origin: Origin, state: str = "open") -> PullRequest:
+def at_hand(origin: Workshop, state: str = "open") -> PullRequest:
     return PullRequest(f"local:{origin.path}#{TASK}", 0, state)  # type: ignore[arg-type]
 
 
@@ -75,7 +77,7 @@ async def test_a_task_without_a_pull_request_has_none(forge: LocalForge) -> None
     assert await forge.details(TASK, BRANCH) is None
 
 
-async def test_a_pull_request_says_what_the_draft_says(forge: LocalForge, origin: Origin, draft: Draft) -> None:
+async def test_a_pull_request_says_what_the_draft_says(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
     assert await forge.publish(draft) == at_hand(origin)
     assert await forge.find(TASK, BRANCH) == at_hand(origin)
     said = {"task": TASK, "branch": BRANCH, "base": "main", "title": "Do it", "body": "what was done\n"}
@@ -83,7 +85,7 @@ async def test_a_pull_request_says_what_the_draft_says(forge: LocalForge, origin
 
 
 async def test_it_is_found_from_everywhere_and_not_made_again(
-    forge_of: Callable[..., LocalForge], origin: Origin, draft: Draft
+    forge_of: Callable[..., LocalForge], origin: Workshop, draft: Draft
 ) -> None:
     await forge_of().publish(draft)
     before = origin.sha(REF)
@@ -92,7 +94,7 @@ async def test_it_is_found_from_everywhere_and_not_made_again(
     assert origin.refs("refs/agentcom") == [REF]
 
 
-async def test_what_changed_is_brought_up_to_date(forge: LocalForge, origin: Origin, draft: Draft) -> None:
+async def test_what_changed_is_brought_up_to_date(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
     await forge.publish(draft)
     origin.commit({"README.md": "# Our shop\n"})
     origin.push(BRANCH)
@@ -101,7 +103,7 @@ async def test_what_changed_is_brought_up_to_date(forge: LocalForge, origin: Ori
     assert origin.refs("refs/agentcom") == [REF]
 
 
-async def test_many_at_once_make_one(forge_of: Callable[..., LocalForge], origin: Origin, draft: Draft) -> None:
+async def test_many_at_once_make_one(forge_of: Callable[..., LocalForge], origin: Workshop, draft: Draft) -> None:
     made: list[PullRequest] = []
 
     async def publish(title: str) -> None:
@@ -116,7 +118,7 @@ async def test_many_at_once_make_one(forge_of: Callable[..., LocalForge], origin
 
 
 async def test_a_write_that_another_was_faster_than_looks_again(
-    forge: LocalForge, forge_of: Callable[..., LocalForge], origin: Origin, draft: Draft
+    forge: LocalForge, forge_of: Callable[..., LocalForge], origin: Workshop, draft: Draft
 ) -> None:
     """The other one merged it between the look and the write: nothing is changed any more."""
     await forge.publish(draft)
@@ -132,8 +134,15 @@ async def test_a_write_that_another_was_faster_than_looks_again(
     assert kept(origin)["title"] == "Do it"
 
 
+async def test_a_repository_that_takes_no_documents_says_why(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
+    git(origin.path, "config", "receive.hideRefs", "refs/agentcom")
+    with pytest.raises(ForgeTrouble, match=r"cannot be written: .*hidden ref") as raised:
+        await forge.publish(draft)
+    assert not raised.value.hopeless
+
+
 async def test_it_is_merged_when_its_head_is_in_the_base_whoever_did_it(
-    forge: LocalForge, origin: Origin, draft: Draft
+    forge: LocalForge, origin: Workshop, draft: Draft
 ) -> None:
     await forge.publish(draft)
     origin.push(f"{BRANCH}:main")
@@ -141,7 +150,7 @@ async def test_it_is_merged_when_its_head_is_in_the_base_whoever_did_it(
 
 
 async def test_it_stays_merged_if_something_is_pushed_afterwards_or_the_branch_goes(
-    forge: LocalForge, origin: Origin, draft: Draft
+    forge: LocalForge, origin: Workshop, draft: Draft
 ) -> None:
     await forge.publish(draft)
     origin.push(f"{BRANCH}:main")
@@ -154,27 +163,27 @@ async def test_it_stays_merged_if_something_is_pushed_afterwards_or_the_branch_g
     assert await forge.find(TASK, BRANCH) == at_hand(origin, "merged")
 
 
-async def test_of_a_closed_one_nothing_changes(forge: LocalForge, origin: Origin, draft: Draft) -> None:
+async def test_of_a_closed_one_nothing_changes(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
     await forge.publish(draft)
     keep(origin, json.dumps(kept(origin) | {"state": "closed"}))
     assert await forge.publish(replace(draft, title="Again")) == at_hand(origin, "closed")
     assert kept(origin)["title"] == "Do it"
 
 
-async def test_one_whose_branch_is_gone_is_open_all_the_same(forge: LocalForge, origin: Origin, draft: Draft) -> None:
+async def test_one_whose_branch_is_gone_is_open_all_the_same(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
     await forge.publish(draft)
     origin.push(f":{BRANCH}")
     assert await forge.details(TASK, BRANCH) == PullDetails(at_hand(origin), BRANCH, "main", "")
 
 
-async def test_work_that_is_not_pushed_has_to_wait(forge: LocalForge, origin: Origin, draft: Draft) -> None:
+async def test_work_that_is_not_pushed_has_to_wait(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
     with pytest.raises(ForgeTrouble, match="has not been pushed") as raised:
         await forge.publish(replace(draft, branch="elsewhere"))
     assert not raised.value.hopeless
     assert origin.refs("refs/agentcom") == []
 
 
-async def test_a_branch_without_work_has_no_pull_request(forge: LocalForge, origin: Origin, draft: Draft) -> None:
+async def test_a_branch_without_work_has_no_pull_request(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
     """It would count as merged at once."""
     with pytest.raises(ForgeTrouble, match="no commits that main has not") as raised:
         await forge.publish(replace(draft, head_sha=origin.sha("main")))
@@ -188,7 +197,7 @@ async def test_a_base_that_is_not_there_needs_a_person(forge: LocalForge, draft:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"task": "x"}', "\x00\x01"])
-async def test_a_document_that_cannot_be_read_needs_a_person(forge: LocalForge, origin: Origin, text: str) -> None:
+async def test_a_document_that_cannot_be_read_needs_a_person(forge: LocalForge, origin: Workshop, text: str) -> None:
     keep(origin, text)
     with pytest.raises(ForgeTrouble, match=REF) as raised:
         await forge.find(TASK, BRANCH)
@@ -206,7 +215,7 @@ async def test_a_document_that_cannot_be_read_needs_a_person(forge: LocalForge, 
     ],
 )
 async def test_nor_is_one_believed_that_names_what_it_should_not(
-    forge: LocalForge, origin: Origin, draft: Draft, change: dict[str, str]
+    forge: LocalForge, origin: Workshop, draft: Draft, change: dict[str, str]
 ) -> None:
     await forge.publish(draft)
     keep(origin, json.dumps(kept(origin) | change))
@@ -245,12 +254,12 @@ async def judged(forge: LocalForge, draft: Draft) -> PullDetails:
     return details
 
 
-async def test_details_are_what_a_decision_needs(origin: Origin, judged: PullDetails) -> None:
+async def test_details_are_what_a_decision_needs(origin: Workshop, judged: PullDetails) -> None:
     assert judged == PullDetails(at_hand(origin), BRANCH, "main", origin.sha(BRANCH))
 
 
 async def test_what_was_judged_is_merged_and_once(
-    forge: LocalForge, forge_of: Callable[..., LocalForge], origin: Origin, judged: PullDetails
+    forge: LocalForge, forge_of: Callable[..., LocalForge], origin: Workshop, judged: PullDetails
 ) -> None:
     base = origin.sha("main")
     merged = await forge.merge(TASK, judged, base, "Because")
@@ -265,7 +274,7 @@ async def test_what_was_judged_is_merged_and_once(
 
 
 async def test_many_who_merge_at_once_merge_once(
-    forge_of: Callable[..., LocalForge], origin: Origin, judged: PullDetails
+    forge_of: Callable[..., LocalForge], origin: Workshop, judged: PullDetails
 ) -> None:
     base = origin.sha("main")
     ends: list[Merged | NotMerged] = []
@@ -282,7 +291,7 @@ async def test_many_who_merge_at_once_merge_once(
 
 @pytest.mark.parametrize("what", ["head", "base", "closed", "another branch", "gone"])
 async def test_what_moved_since_it_was_judged_is_not_merged(
-    forge: LocalForge, origin: Origin, judged: PullDetails, what: str
+    forge: LocalForge, origin: Workshop, judged: PullDetails, what: str
 ) -> None:
     base = origin.sha("main")
     if what == "head":
@@ -303,7 +312,7 @@ async def test_what_moved_since_it_was_judged_is_not_merged(
 
 
 async def test_base_and_document_move_together_or_not_at_all(
-    forge: LocalForge, origin: Origin, judged: PullDetails
+    forge: LocalForge, origin: Workshop, judged: PullDetails
 ) -> None:
     """Somebody pushes to the base between the last look and the push."""
     base = origin.sha("main")
@@ -322,7 +331,7 @@ async def test_base_and_document_move_together_or_not_at_all(
     assert kept(origin)["state"] == "open"
 
 
-async def test_a_repository_that_refuses_says_why(forge: LocalForge, origin: Origin, judged: PullDetails) -> None:
+async def test_a_repository_that_refuses_says_why(forge: LocalForge, origin: Workshop, judged: PullDetails) -> None:
     hook = origin.path / "hooks" / "update"
     hook.write_text("#!/bin/sh\necho main is frozen >&2\nexit 1\n")
     hook.chmod(0o755)
@@ -331,7 +340,7 @@ async def test_a_repository_that_refuses_says_why(forge: LocalForge, origin: Ori
     assert "main is frozen" in end.why
 
 
-async def test_hooks_of_the_users_own_do_not_run(forge: LocalForge, origin: Origin, tmp_path: Path) -> None:
+async def test_hooks_of_the_users_own_do_not_run(forge: LocalForge, origin: Workshop, tmp_path: Path) -> None:
     """A pre-push hook that all of a person's repositories have is not about documents."""
     hooks = tmp_path / "hooks"
     hooks.mkdir()
@@ -342,6 +351,6 @@ async def test_hooks_of_the_users_own_do_not_run(forge: LocalForge, origin: Orig
         "GIT_CONFIG_KEY_0": "core.hooksPath",
         "GIT_CONFIG_VALUE_0": str(hooks),
     }
-    own = LocalForge(str(origin.path), Git(tmp_path / "own.git", environ))
+    own = LocalForge(Origin(str(origin.path), Git(tmp_path / "own.git", environ)))
     await own.publish(Draft(TASK, BRANCH, "main", origin.sha(BRANCH), "Do it", "x"))
     assert origin.refs("refs/agentcom") == [REF]

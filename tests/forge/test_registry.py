@@ -48,7 +48,7 @@ def test_another_api_repository_and_token_can_be_named() -> None:
 def test_the_local_forge_is_the_repository_itself() -> None:
     forge = made(forge="local", repo="/srv/x.git")
     assert isinstance(forge, LocalForge)
-    assert forge.url == "/srv/x.git"
+    assert forge.origin.url == "/srv/x.git"
 
 
 @pytest.mark.parametrize(
