@@ -17,7 +17,7 @@ from agentcom.settings.rendering import mask_url
 from agentcom.wording import one_line
 
 TIMEOUT_S = 120.0
-SAID_WIDTH = 200
+SAID_WIDTH = 400
 
 OUTPUT_MAX_BYTES = 33_554_432
 
@@ -41,8 +41,9 @@ class Ran(Struct, frozen=True):
 
     @property
     def said(self) -> str:
-        """What it complained of, in one line without passwords."""
-        return one_line(mask_url(self.err.decode(errors="replace")), SAID_WIDTH)
+        """What it complained of, in one line without passwords; of where it pushed to, nothing."""
+        lines = mask_url(self.err.decode(errors="replace")).splitlines()
+        return one_line(" ".join(line for line in lines if not line.startswith("To ")), SAID_WIDTH)
 
     @property
     def text(self) -> str:

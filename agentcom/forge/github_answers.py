@@ -180,15 +180,18 @@ def details_of(pulls: Sequence[Pull]) -> PullDetails:
     return PullDetails(pull.at_hand, pull.head.ref, pull.base.ref, pull.head.sha, urls)
 
 
-def trouble_of(status: int, headers: Mapping[str, str], data: object, access: Access, now_s: float) -> GithubRefusal:
+def trouble_of(
+    status: int, headers: Mapping[str, str], data: object, access: Access, token: str, now_s: float
+) -> GithubRefusal:
     """What a refusal means.
 
     Args:
         headers: of the answer, by lower-case names.
         data: the answer.
+        token: that it may not repeat.
         now_s: Unix time, where the answer does not tell the forge's own.
     """
-    message = _message(data)
+    message = _message(data).replace(token, "***")
     said = f" ({one_line(message, REASON_WIDTH)})" if message else ""
     if status == 429 or (status == 403 and _is_limit(headers, message)):
         return GithubRefusal(status, f"the forge limits requests{said}", _wait_s(headers, now_s))

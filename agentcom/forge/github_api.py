@@ -41,6 +41,7 @@ class GithubApi:
 
     def __init__(self, access: Access, token: str, timeout_s: int) -> None:
         self._access = access
+        self._token = token
         # It repeats and delays requests by itself unless told not to; here the caller decides about both.
         self._client = Github(
             auth=Auth.Token(token),
@@ -135,7 +136,10 @@ class GithubApi:
             )
             return answer
         except GithubException as error:
-            trouble: ForgeTrouble = trouble_of(error.status, error.headers or {}, error.data, self._access, time.time())
+            headers = error.headers or {}
+            trouble: ForgeTrouble = trouble_of(
+                error.status, headers, error.data, self._access, self._token, time.time()
+            )
         except Exception as error:
             kind = type(error).__name__
             trouble = ForgeTrouble(f"{self._access.url} cannot be reached, or does not answer as GitHub does ({kind})")

@@ -11,13 +11,14 @@ from agentcom.forge.base import Forge
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
 from agentcom.forge.none import NoForge
+from agentcom.forge.origin import Origin
 from agentcom.settings import AgentSettings
 
 GITHUB_API = "https://api.github.com"
 
-_OWN = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_OWN = re.compile(r"[A-Za-z0-9_-]+/(?!\.{1,2}\Z)[A-Za-z0-9_.-]+")
 _ON_GITHUB = re.compile(r"(?:(?:https|ssh)://(?:[^@/]*@)?|(?:[^@/]+@))(?:www\.)?github\.com[:/](.+?)(?:\.git)?/?")
-_API = re.compile(r"https?://[^\s?#@]+")
+_API = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/]|\Z))[^\s?#@]*")
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -43,7 +44,7 @@ def forge_of(settings: AgentSettings, environ: Mapping[str, str], folder: Path) 
 def _local(settings: AgentSettings, environ: Mapping[str, str], folder: Path) -> Forge:
     if not settings.repo:
         raise ConfigurationError('forge = "local" keeps pull requests in the repository', "Set repo")
-    return LocalForge(settings.repo, Git(folder, environ))
+    return LocalForge(Origin(settings.repo, Git(folder, environ)))
 
 
 def _github(settings: AgentSettings, environ: Mapping[str, str]) -> Forge:
@@ -52,7 +53,10 @@ def _github(settings: AgentSettings, environ: Mapping[str, str]) -> Forge:
 
     url = (settings.forge_url or GITHUB_API).rstrip("/")
     if not _API.fullmatch(url):
-        raise ConfigurationError("forge_url is no URL of an API", f"Set it as in {GITHUB_API}, without a password")
+        # A token is not sent over a network in the clear.
+        raise ConfigurationError(
+            "forge_url is no https:// URL of an API", f"Set it as in {GITHUB_API}, without a password"
+        )
     return GithubForge(Access(url, _repo(settings), settings.forge_token_env), _token(settings, environ))
 
 
