@@ -16,6 +16,7 @@ from typing import Any, Literal
 import anyio
 
 from agentcom.diagnosis.finding import Finding
+from tests.patience import PATIENCE_S
 
 Mode = Literal["ok", "refuses", "hangs"]
 
@@ -127,7 +128,7 @@ def down(agent: str = "oak") -> Finding:
     )
 
 
-async def until(holds: Callable[[], Any], within_s: float = 30.0) -> None:
+async def until(holds: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
     """Wait until something is so."""
     with anyio.fail_after(within_s):
         while not holds():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentcom.broker.embedded import EmbeddedServer, find_server
-from tests.cli.harness import POOL, Terminal, served
+from tests.cli.harness import POOL, Served, Terminal, served
 
 
 @pytest.fixture(scope="session")
@@ -18,16 +18,22 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def pool(url: str) -> Iterator[str]:
-    """The server's URL, with a scheduler and the agents oak and birch at work."""
-    with served(url):
-        yield url
+def at_work(url: str) -> Iterator[Served]:
+    """A scheduler and the agents oak and birch, at work on the server."""
+    with served(url) as pool:
+        yield pool
 
 
 @pytest.fixture
-def agentcom(pool: str, tmp_path: Path) -> Terminal:
+def pool(at_work: Served) -> str:
+    """The URL of the server on which they are at work."""
+    return at_work.url
+
+
+@pytest.fixture
+def agentcom(at_work: Served, tmp_path: Path) -> Terminal:
     """The command line, on the pool that is at work."""
-    return Terminal(tmp_path, {"AGENTCOM_REDIS": pool, "AGENTCOM_POOL": POOL, "TZ": "UTC"})
+    return Terminal(tmp_path, {"AGENTCOM_REDIS": at_work.url, "AGENTCOM_POOL": POOL, "TZ": "UTC"}, at_work)
 
 
 @pytest.fixture

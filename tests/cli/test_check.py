@@ -14,8 +14,10 @@ import redis
 
 from agentcom.broker.embedded import EmbeddedServer, find_server
 from agentcom.broker.keys import Keys
+from agentcom.diagnosis import Snapshot
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.codec import encode
+from agentcom.monitor.reading import look
 from tests.cli.harness import Terminal
 
 NOT_HERE = "redis://127.0.0.1:1"
@@ -87,17 +89,19 @@ def test_work_without_a_scheduler_is_critical_at_the_second_look_too(quiet: Term
 
 
 def test_a_scheduler_that_takes_over_in_between_is_no_finding(quiet: Terminal) -> None:
-    waited: list[float] = []
+    quiet.environ["AGENTCOM_POLICY_LEASE_S"] = "1"
+    looks: list[Snapshot] = []
     with kept_in(quiet) as (server, names):
         server.xadd(names.inbox, {"m": "{}"})
 
-        async def take_over(delay_s: float) -> None:
-            waited.append(delay_s)
+        async def look_before_it_takes_over(*arguments: Any) -> Snapshot:
+            looks.append(await look(*arguments))
             server.set(names.leader, "h2:1:x")
+            return looks[-1]
 
-        with mock.patch("agentcom.cli.check.anyio.sleep", take_over):
+        with mock.patch("agentcom.cli.check.look", look_before_it_takes_over):
             assert quiet("check").code == 0
-    assert waited == [5.0]
+    assert len(looks) == 2
 
 
 def test_a_redis_that_cannot_be_reached_is_the_one_finding_and_ends_with_1(quiet: Terminal) -> None:

@@ -17,26 +17,17 @@ from redis import Redis
 import agentcom as api
 from agentcom.broker.keys import Keys
 from agentcom.errors import Refused
-from tests.cli.harness import POOL, Said, Terminal
+from tests.cli.harness import POOL, Said, Terminal, eventually
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.process
 
 NAMES = Keys(POOL)
-PATIENCE_S = 30.0
 STILL_S = 1.2
 """Longer than two beats: whatever the last call set off has become visible."""
 
 PASSING = {NAMES.head, NAMES.leader}
 """Which commit was the last, and who leads: they change although nothing happens."""
-
-
-def eventually(call: Callable[[], Said], wanted: Callable[[Said], bool]) -> Said:
-    """What a call says as soon as it says what is wanted."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not wanted(said := call()):
-        assert time.monotonic() < deadline, said
-        time.sleep(0.05)
-    return said
 
 
 class Kept:
@@ -320,7 +311,7 @@ def test_what_has_ended_is_not_requeued_but_the_way_back_is_said(agentcom: Termi
     task = submitted(agentcom, "x", "--wait")
     said = agentcom("requeue", task)
     assert said.code == 1
-    assert said.err == (f"agentcom: {task}: it has ended already: completed; `agentcom retry` sends it back\n")
+    assert said.err == (f"agentcom: {task}: it has ended already: completed\n")
     assert agentcom("requeue", "01234567-89ab-7cde-8f01-23456789abcd").code == 1
 
 

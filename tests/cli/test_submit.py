@@ -78,6 +78,9 @@ def test_every_option_reaches_the_spec(agentcom: Terminal, tmp_path: Path) -> No
         "max_attempts": 3,
         "key": "the-key",
         "agent": "oak",
+        "checks": [],
+        "budget_usd": 0.0,
+        "budget_tokens": 0,
     }
     assert agentcom("cancel", task["id"]).code == 0
 

@@ -1,21 +1,11 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.harness import Said, Terminal
-
-
-def eventually(call: Callable[[], Said], wanted: Callable[[Said], bool]) -> Said:
-    """What a call says as soon as it says what is wanted."""
-    deadline = time.monotonic() + 10
-    while not wanted(said := call()):
-        assert time.monotonic() < deadline, said
-        time.sleep(0.05)
-    return said
+from tests.cli.harness import Terminal, eventually
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from agentcom.ids import new_id
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import MAX_TASKS_PER_SUBMIT, Line
 from tests.e2e.harness import a_pool
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.process, pytest.mark.anyio]
-
-PATIENCE_S = 30.0
 
 
 def an_id() -> str:

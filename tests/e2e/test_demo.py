@@ -15,30 +15,17 @@ from rich.console import Console
 
 from agentcom.demo import run
 from agentcom.errors import ConfigurationError, ServerUnavailable
-from agentcom.processes import identify
-
-pytestmark = pytest.mark.process
+from tests.left_running import processes_of
 
 LIMIT_S = 150.0
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(2 * LIMIT_S)]
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "agentcom.toml").write_text('pool = "not-this-one"\n')
     return {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "AGENTCOM_POLICY_BEAT_S": "3600"}
-
-
-def processes(mark: Path) -> list[int]:
-    """Everything that names this folder or inherited it."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if os.fsencode(mark) in told and identify(int(process.name)) is not None:
-            found.append(int(process.name))
-    return found
 
 
 def test_every_task_ends_as_it_should_although_an_agent_is_killed(tmp_path: Path) -> None:
@@ -63,7 +50,7 @@ def test_every_task_ends_as_it_should_although_an_agent_is_killed(tmp_path: Path
     assert re.search(r"now all \d+ passed\n\nEvery task ended as it should, in \d+ s\.\n$", done.stdout)
     assert list((tmp_path / "tmp").iterdir()) == []
     if sys.platform == "linux":
-        assert processes(tmp_path) == []
+        assert processes_of(tmp_path) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -89,7 +76,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     assert "Traceback" not in (tmp_path / "out").read_text()
-    assert processes(tmp_path) == []
+    assert processes_of(tmp_path) == []
     assert not place.exists()
 
 

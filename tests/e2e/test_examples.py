@@ -12,6 +12,7 @@ import agentcom
 import agentcom.agent
 import agentcom.client
 from tests.e2e.harness import a_pool
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.process, pytest.mark.anyio]
 
@@ -47,7 +48,7 @@ async def run_as_it_stands(example: str) -> dict[str, object]:
 
 async def test_the_example_of_the_client_waits_for_its_outcome(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     async with a_pool(url):
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE_S):
             names = await run_as_it_stands(example_in(agentcom.client.__doc__ or ""))
     assert names["outcome"].result == "completed"
     assert capsys.readouterr().out == "completed elm did make the tests pass\n"
@@ -57,7 +58,7 @@ async def test_the_example_of_an_agent_does_what_is_submitted(url: str) -> None:
     async with a_pool(url), anyio.create_task_group() as group:
         group.start_soon(run_as_it_stands, example_in(agentcom.agent.__doc__ or ""))
         async with agentcom.Client() as pool:
-            with anyio.fail_after(20):
+            with anyio.fail_after(PATIENCE_S):
                 outcome = await (await pool.submit("say so", agent="oak")).wait()
         assert outcome.summary == "did say so"
         group.cancel_scope.cancel()
@@ -67,7 +68,7 @@ async def test_the_example_of_the_readme_runs(url: str) -> None:
     async with a_pool(url), anyio.create_task_group() as group:
         group.start_soon(run_as_it_stands, example_in(README.read_text(encoding="utf-8")))
         async with agentcom.Client() as pool:
-            with anyio.fail_after(20):
+            with anyio.fail_after(PATIENCE_S):
                 outcome = await (await pool.submit("say so", agent="oak")).wait()
         assert outcome.summary == "did say so"
         group.cancel_scope.cancel()

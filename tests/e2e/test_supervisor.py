@@ -15,11 +15,11 @@ from agentcom.settings import Policy
 from agentcom.supervisor.programs import Program
 from agentcom.supervisor.record import only_supervisor, read_children
 from agentcom.supervisor.service import Supervisor
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.process
 
 POLICY = Policy(drain_s=0.1, grace_s=0.1)
-LIMIT_S = 20.0
 
 
 class SlowServer:
@@ -54,7 +54,7 @@ def play(
     """Run it until something holds, then stop it, or do what is to be done instead."""
 
     async def watch() -> None:
-        with anyio.fail_after(LIMIT_S):
+        with anyio.fail_after(PATIENCE_S):
             while not until():
                 await anyio.sleep(0.05)
         (after or supervisor.stop)()
@@ -108,7 +108,7 @@ def test_cancelling_it_ends_what_it_started(tmp_path: Path) -> None:
     async def whole() -> None:
         started = anyio.Event()
         supervisor = Supervisor(tmp_path, POLICY, None, [program("import time; time.sleep(60)")], lambda *_: None)
-        with anyio.fail_after(LIMIT_S):
+        with anyio.fail_after(PATIENCE_S):
             async with anyio.create_task_group() as group:
                 group.start_soon(supervisor.run, started.set)
                 await started.wait()
@@ -126,7 +126,7 @@ def test_a_felled_program_stays_down(tmp_path: Path) -> None:
     async def whole() -> None:
         programs = [program("import time; time.sleep(60)", name) for name in ("felled", "other")]
         supervisor = Supervisor(tmp_path, POLICY, None, programs, lambda _, line: said.append(line))
-        with anyio.fail_after(LIMIT_S):
+        with anyio.fail_after(PATIENCE_S):
             async with anyio.create_task_group() as group:
                 group.start_soon(supervisor.run)
                 while len(read_children(tmp_path)) < 2:

@@ -21,13 +21,14 @@ from agentcom.client import Client, TaskHandle
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity, identify, is_running
 from agentcom.supervisor.record import read_children, write_children
+from tests.left_running import processes_of
+from tests.patience import PATIENCE_S
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
 ]
 
-PATIENCE_S = 30.0
 POLICY = """
 [policy]
 beat_s = 0.5
@@ -80,17 +81,8 @@ class Machine:
         return read_children(self.data_dir)[name]
 
     def processes(self) -> list[int]:
-        """Everything that was started here: it inherited the environment, or names the directory."""
-        found = []
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit() and int(process.name) != os.getpid():
-                try:
-                    told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if os.fsencode(self.root) in told and identify(int(process.name)) is not None:
-                    found.append(int(process.name))
-        return found
+        """Everything that was started here."""
+        return processes_of(self.root)
 
 
 class Up:

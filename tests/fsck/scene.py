@@ -20,12 +20,13 @@ from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import Assign, Beat, Finished, Hello
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.settings import Policy
+from tests.patience import PATIENCE_S
 from tests.scheduler.harness import Pool, eventually, make_id
 
 PATIENT = Policy(lease_s=1.0, retry_delays_s=(0.0,), sweep_s=0.1)
 """Nobody is thought dead while a test lasts, and a new leader need not be waited for."""
 
-PATIENCE_S = 0.2
+LOOK_AGAIN_S = 0.2
 
 
 class Scene:
@@ -122,20 +123,20 @@ class Scene:
     # ---------------------------------------------------------------- looking
 
     async def look(self) -> Look:
-        return await inspect(self.store, PATIENCE_S)
+        return await inspect(self.store, LOOK_AGAIN_S)
 
     async def kinds(self) -> set[str]:
         return {one.kind for one in (await self.look()).found}
 
     async def repair(self, before: Look) -> Mended:
         async with Client(self.pool.url, self.pool.name) as client:
-            return await mend(client, self.store, before, PATIENCE_S)
+            return await mend(client, self.store, before, LOOK_AGAIN_S)
 
     # ---------------------------------------------------------------- working
 
     async def work_off(self) -> None:
         """The agent does whatever it has and gets, until nothing is open."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE_S):
             while await self.redis.zcard(self.names.open) or not await self._at_rest():
                 await self.sidecar.open()
                 await self._work_off_once()

@@ -16,8 +16,7 @@ from agentcom.broker.keys import Keys
 from agentcom.scheduler.service import SchedulerService
 from agentcom.settings import Policy
 from agentcom.sidecar.runners.python import Handler
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 _numbers = itertools.count()
 

@@ -11,7 +11,8 @@ import pytest
 import agentcom
 from agentcom.broker.embedded import EmbeddedServer
 from agentcom.settings import Policy
-from tests.pitfalls.harness import PATIENCE_S, at_work
+from tests.patience import PATIENCE_S
+from tests.pitfalls.harness import at_work
 
 pytestmark = [pytest.mark.process, pytest.mark.anyio, pytest.mark.pitfall_2]
 

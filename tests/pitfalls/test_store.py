@@ -11,7 +11,8 @@ import pytest
 
 import agentcom
 from agentcom.broker.embedded import EmbeddedServer
-from tests.pitfalls.harness import PATIENCE_S, Counted, at_work
+from tests.patience import PATIENCE_S
+from tests.pitfalls.harness import Counted, at_work
 
 pytestmark = [pytest.mark.process, pytest.mark.anyio, pytest.mark.pitfall_6]
 

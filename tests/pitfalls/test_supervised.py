@@ -20,11 +20,11 @@ from agentcom.broker.embedded import EmbeddedServer
 from agentcom.model.agent import AgentRecord
 from agentcom.supervisor.record import read_children
 from tests.alerts.harness import hook, hooked
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.process, pytest.mark.anyio, pytest.mark.pitfall_3]
 
 BACK_WITHIN_S = 10.0
-PATIENCE_S = 60.0
 SETTINGS = """\
 redis = "{url}"
 pool = "{pool}"

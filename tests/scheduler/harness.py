@@ -26,6 +26,7 @@ from agentcom.model.messages import Accepted, Assign, Beat, Finished, Hello, Lin
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.scheduler.service import SchedulerService
 from agentcom.settings import Policy
+from tests.patience import PATIENCE_S
 
 QUICK = Policy(
     lease_s=1.0, beat_s=0.2, beat_offset_s=0.1, stale_beats=3, agent_down_s=1.0, sweep_s=0.1, retry_delays_s=(0.0,)
@@ -215,7 +216,7 @@ async def at_work() -> AsyncIterator[TaskGroup]:
 async def leading(pool: Pool, group: TaskGroup) -> AsyncIterator[Scheduler]:
     """A scheduler that leads."""
     scheduler = await start(pool, group)
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         await scheduler.leads.wait()
     yield scheduler
 
@@ -226,7 +227,7 @@ async def start(pool: Pool, group: TaskGroup) -> Scheduler:
     return scheduler
 
 
-async def eventually(holds: Callable[[], Any], within_s: float = 10.0) -> None:
+async def eventually(holds: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
     """Wait until something is so."""
     with anyio.fail_after(within_s):
         while not await holds():

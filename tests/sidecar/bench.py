@@ -16,6 +16,7 @@ from agentcom.processes import ProcessIdentity, identify
 from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.runners.base import Job
 from agentcom.sidecar.runners.command import CommandRunner
+from tests.patience import PATIENCE_S
 
 ID = "01934a7e-6f10-7c3a-9b54-0e6d7c9f21c4"
 TOKEN = "1.0123456789abcdef"
@@ -65,7 +66,7 @@ class Bench:
         return Job("1-0", spec, 2, token, heard.alive, heard.spawned, heard.printed)
 
     async def run(self, *command: str, text: str = "do it", **settings: Any) -> Outcome:
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE_S):
             return await self.runner(*command, **settings).run(self.job(text))
 
     async def sh(self, script: str, **settings: Any) -> Outcome:
@@ -75,7 +76,7 @@ class Bench:
         return await self.run(sys.executable, "-c", textwrap.dedent(script), *arguments, **settings)
 
 
-def gone(pid: int, within_s: float = 3.0) -> bool:
+def gone(pid: int, within_s: float = 20.0) -> bool:
     deadline = time.monotonic() + within_s
     while identify(pid) is not None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -87,6 +88,6 @@ def is_written(path: Path) -> bool:
 
 
 async def written(path: Path) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_S):
         while not is_written(path):
             await anyio.sleep(0.01)

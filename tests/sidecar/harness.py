@@ -25,6 +25,7 @@ from agentcom.sidecar.runners.base import Runner
 from agentcom.sidecar.runners.command import CommandRunner
 from agentcom.sidecar.runners.python import Handler, PythonRunner
 from agentcom.sidecar.service import SidecarService, card_of
+from tests.patience import PATIENCE_S
 
 POLICY = Policy(beat_s=0.3, beat_offset_s=0.0, accept_report_s=0.25, grace_s=0.5, drain_s=1.0, output_bytes=65_536)
 """Quick enough for tests, and else like the real one."""
@@ -43,7 +44,7 @@ def stop(order: Assign, why: str = "canceled by its submitter") -> Stop:
     return Stop(incarnation=order.incarnation, task=order.task, token=order.token, why=why)
 
 
-async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 10.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], within_s: float = PATIENCE_S) -> Any:
     """Wait until this is true, and return what it is."""
     with anyio.move_on_after(within_s):
         while True:
@@ -101,7 +102,7 @@ class Sidecar:
         await self.desk.order(order)
         return order
 
-    async def stop(self, within_s: float = 10.0) -> None:
+    async def stop(self, within_s: float = PATIENCE_S) -> None:
         """Let it come to an end in good order."""
         self.service.stop()
         with anyio.fail_after(within_s):
@@ -171,7 +172,7 @@ class Desk:
     async def accepted(self, token: str) -> list[Accepted]:
         return [one for one in await self.reports() if isinstance(one, Accepted) and one.token == token]
 
-    async def outcome(self, order: Assign | Stop | Ask, within_s: float = 10.0) -> Finished:
+    async def outcome(self, order: Assign | Stop | Ask, within_s: float = PATIENCE_S) -> Finished:
         """The one report of how this ended, as soon as there is one."""
         found = await until(lambda: self.finished(order.token), within_s)
         assert len(found) == 1, found

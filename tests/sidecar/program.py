@@ -11,6 +11,7 @@ import anyio
 import msgspec
 
 from agentcom.sidecar.journal import RunNote
+from tests.patience import PATIENCE_S
 from tests.sidecar.harness import until
 
 
@@ -41,7 +42,7 @@ class Program:
     async def ended(self) -> int:
         """Its exit code, when it has ended by itself."""
         assert self.process is not None
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE_S):
             while (code := self.process.poll()) is None:
                 await anyio.sleep(0.02)
         return code

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 SYSTEMD = next((path for path in ("/lib/systemd/systemd", "/usr/lib/systemd/systemd") if Path(path).exists()), "")
 GROUPS = Path("/sys/fs/cgroup/systemd")
-LIMIT_S = 60.0
 
 BEGIN = """
 mount -t tmpfs none /run && mkdir -p /run/systemd/system "$XDG_RUNTIME_DIR" && chmod 700 "$XDG_RUNTIME_DIR" &&
@@ -34,7 +35,7 @@ class Manager:
     home: Path
     environ: dict[str, str]
 
-    def run(self, *argv: str, within_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, within_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """Run a command where this systemd is the machine's."""
         command = ["nsenter", f"--target={self.pid}", "--mount", f"--wd={self.home}", *argv]
         return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=within_s, check=False)
@@ -47,7 +48,7 @@ class Manager:
     def property(self, unit: str, name: str) -> str:
         return self.systemctl("show", "--value", f"--property={name}", unit).strip()
 
-    def until(self, unit: str, name: str, value: str, within_s: float = LIMIT_S) -> None:
+    def until(self, unit: str, name: str, value: str, within_s: float = PATIENCE_S) -> None:
         """Wait until a property of a unit has this value."""
         ends_at = time.monotonic() + within_s
         while (found := self.property(unit, name)) != value:
@@ -84,7 +85,7 @@ def a_manager(folder: Path, environ: dict[str, str]) -> Iterator[Manager]:
         process = subprocess.Popen(["unshare", "--mount", "sh", "-c", BEGIN], env=told, stdout=to, stderr=to)
     try:
         manager = Manager(process.pid, home, told)
-        ends_at = time.monotonic() + LIMIT_S
+        ends_at = time.monotonic() + PATIENCE_S
         while manager.run("systemctl", "--user", "is-system-running").stdout.strip() not in ("running", "degraded"):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < ends_at, log.read_text()
@@ -93,7 +94,7 @@ def a_manager(folder: Path, environ: dict[str, str]) -> Iterator[Manager]:
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(LIMIT_S)
+            process.wait(PATIENCE_S)
         process.kill()
         process.wait()
         _remove(group)

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 60.0
 LOOK_S = 0.5
 
 SETTINGS = """\
@@ -63,7 +64,7 @@ class Home:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -76,7 +77,7 @@ class Home:
         return int(path.read_text())
 
 
-def eventually(holds: Callable[[], bool], within_s: float = LIMIT_S) -> None:
+def eventually(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     ends_at = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < ends_at, "it does not come about"
@@ -107,7 +108,7 @@ class Watched:
             return None
         return self.said[-1]
 
-    def until(self, part: str, within_s: float = LIMIT_S) -> None:
+    def until(self, part: str, within_s: float = PATIENCE_S) -> None:
         """Listen until something is said."""
         ends_at = time.monotonic() + within_s
         while part not in (self.hear(LOOK_S) or ""):
@@ -122,7 +123,7 @@ class Watched:
         while self.hear(0.01) is not None:
             pass
 
-    def ended(self, within_s: float = LIMIT_S) -> int:
+    def ended(self, within_s: float = PATIENCE_S) -> int:
         return self.process.wait(within_s)
 
 
