@@ -10,7 +10,7 @@ from agentcom.git.clone import locked, ready, sound
 from agentcom.git.parsing import HEADS, Changes, changes
 from agentcom.git.place import Finished, GitProblem, Place, Started
 from agentcom.git.remote import Seen, fetched
-from agentcom.git.rescue import Saved, leftovers, save_files, send
+from agentcom.git.rescue import Saved, leftovers, save_commit, save_files, send
 from agentcom.git.running import FETCH_FAILED, PUSH_REFUSED, UNCOMMITTED, Git, Trouble
 from agentcom.git.worktree import Tree, attached
 from agentcom.model.task import Evidence
@@ -58,7 +58,8 @@ async def _finish(git: Git, started: Started, save: bool) -> Finished:
             await git.must("update-ref", branch_ref, known)
         head_sha = found.head_sha or known
         loose = await _loose(git, tree, head_sha, save)
-    for branch in sorted({loose.saved.branch, found.astray} - {""}):
+        lost = await _lost(git, started, seen)
+    for branch in sorted({loose.saved.branch, found.astray, lost} - {""}):
         await send(git, branch)
     origin_sha = seen.origin_sha if seen is not None else started.origin_sha
     meddled = await _is_on_base(git, tree, started, seen)
@@ -69,9 +70,9 @@ async def _finish(git: Git, started: Started, save: bool) -> Finished:
             started,
             base_sha=started.base_sha if seen is None or meddled else seen.base_sha,
             pushed=head_sha == origin_sha,
-            rescue=loose.saved.branch or found.astray,
+            rescue=loose.saved.branch or found.astray or lost,
         ),
-        problem=_problem(found, loose, started.base if meddled else ""),
+        problem=_problem(found, loose, lost, started.base if meddled else ""),
         origin_sha=origin_sha,
         detail="; ".join(note for note in (tree.repaired, found.detail, loose.saved.left_out) if note),
     )
@@ -117,9 +118,20 @@ async def _is_on_base(git: Git, tree: Tree, started: Started, seen: Seen | None)
     return not made.isdisjoint(ran.text.split())
 
 
-def _problem(found: Gathered, loose: Loose, meddled: str) -> GitProblem | None:
+async def _lost(git: Git, started: Started, seen: Seen | None) -> str:
+    """A rescue branch with what `origin` had of the task's branch at the start, if it was forced away there since."""
+    if not started.origin_sha or seen is None or not seen.origin_sha:
+        return ""
+    if await git.contains(seen.origin_sha, started.origin_sha) or not await git.commit_of(started.origin_sha):
+        return ""
+    return (await save_commit(git, started.origin_sha)).branch
+
+
+def _problem(found: Gathered, loose: Loose, lost: str, meddled: str) -> GitProblem | None:
     if meddled:
         return GitProblem(PUSH_REFUSED, f"commits of this attempt were pushed to {meddled} itself, past any review")
+    if lost:
+        return GitProblem(PUSH_REFUSED, f"commits on origin's task branch were forced away: kept on {lost}; merge it")
     if loose.words:
         saved = f"; saved on {loose.saved.branch}" if loose.saved.branch else ""
         return GitProblem(UNCOMMITTED, f"{loose.words}{saved}")

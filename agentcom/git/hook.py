@@ -40,17 +40,20 @@ def push_refusal(  # noqa: PLR0911 - one answer for each rule
     if attempt != guard["token"]:
         return f"attempt {attempt} has this task no longer: nothing may be pushed by it"
     for line in pushed:
-        local, sha, remote, was = line.split()[-4:]
-        target = remote.removeprefix(HEADS)
-        if target == guard["base"] and remote.startswith(HEADS):
-            return f"{target} is the base: work goes there through a review. Push {guard['branch']}"
-        if not remote.startswith(HEADS) or target != guard["branch"]:
-            return f"only {guard['branch']} may be pushed from here, not {remote}"
-        if local == "(delete)" or _is_null(sha):
-            return f"{target} must not be deleted: later attempts go on from it"
-        if why := history_refusal(guard, sha, "" if _is_null(was) else was, contains):
+        sha, ref, was = line.split()[-3:]
+        if why := _ref_refusal(guard, sha, ref, was, contains):
             return why
     return ""
+
+
+def _ref_refusal(guard: Mapping[str, str], sha: str, ref: str, was: str, contains: Contains) -> str:
+    if ref == HEADS + guard["base"]:
+        return f"{guard['base']} is the base: work goes there through a review. Push {guard['branch']}"
+    if ref != HEADS + guard["branch"]:
+        return f"only {guard['branch']} may be pushed from here, not {ref}"
+    if _is_null(sha):
+        return f"{guard['branch']} must not be deleted: later attempts go on from it"
+    return history_refusal(guard, sha, "" if _is_null(was) else was, contains)
 
 
 def history_refusal(guard: Mapping[str, str], head: str, was: str, contains: Contains) -> str:

@@ -29,10 +29,12 @@ async def publishable(place: Place, started: Started) -> GitProblem | None:
     if not head_sha:
         raise Trouble(PUSH_REFUSED, f"there is no branch {place.branch} here")
     guard = rules(place, started)
-    known = {(head_sha, sha): await git.contains(head_sha, sha) for sha in (seen.origin_sha, started.base_sha) if sha}
-    if why := history_refusal(guard, head_sha, seen.origin_sha, lambda head, sha: known[head, sha]):
-        reason = STALE_BASE if not known[head_sha, started.base_sha] and "stale" in why else PUSH_REFUSED
-        return GitProblem(reason, why)
+    needed = (seen.origin_sha, started.origin_sha, started.base_sha)
+    lost = {sha for sha in needed if sha and not await git.contains(head_sha, sha)}
+    # An agent that forced its way past the hook changed what origin has: what it had at the start counts, too.
+    for was in (seen.origin_sha, started.origin_sha):
+        if why := history_refusal(guard, head_sha, was, lambda _, sha: sha not in lost):
+            return GitProblem(PUSH_REFUSED if was in lost else STALE_BASE, why)
     merged = await merge(git, head_sha, seen.base_sha)
     if merged.conflicts:
         told = f"{seen.base} has moved on, and conflicts with {place.branch} in {', '.join(merged.conflicts)}"
