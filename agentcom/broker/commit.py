@@ -112,6 +112,9 @@ def _add_indexes(call: _Builder, commit: Commit, names: Keys) -> None:
     keys = {key: value for key, value in commit.keys.items() if value is not None}
     call.add_all("HSET", names.keys, [part for pair in keys.items() for part in pair], width=2)
     call.add_all("HDEL", names.keys, [key for key, value in commit.keys.items() if value is None])
+    costs = [(name, encode(spent)) for name, spent in commit.costs.items() if spent is not None]
+    call.add_all("HSET", names.costs, [part for pair in costs for part in pair], width=2)
+    call.add_all("HDEL", names.costs, [name for name, spent in commit.costs.items() if spent is None])
     known = [(name, encode(agent)) for name, agent in commit.agents.items() if agent is not None]
     call.add_all("HSET", names.agents, [part for pair in known for part in pair], width=2)
     for name in (name for name, agent in commit.agents.items() if agent is None):

@@ -18,6 +18,7 @@ class Keys:
         self.open = f"{self._prefix}open"
         self.agents = f"{self._prefix}agents"
         self.keys = f"{self._prefix}keys"
+        self.costs = f"{self._prefix}costs"
         self.journal = f"{self._prefix}journal"
         self.dead = f"{self._prefix}dead"
         self.head = f"{self._prefix}head"
@@ -173,6 +174,11 @@ TABLE: tuple[Kept, ...] = (
         "idempotency keys",
         "`max_keys`, `key_retention_s`",
         cap="max_keys",
+    ),
+    Kept(
+        "costs", "hash", "commits", "capped",
+        "what ended attempts took, by day, by day and agent, and all in all: how many, messages, tokens, cost, time",
+        "the last `costs_days` days with work, of 1,000 agents each; those beyond are counted together",
     ),
     Kept(
         "journal", "stream", "commits", "capped",

@@ -13,10 +13,11 @@ from agentcom.broker import scripts
 from agentcom.broker.commit import CommitCall, CommitReply, Fence, encode_commit
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, sign
-from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, text
+from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, readable, text
 from agentcom.model.agent import AgentRecord
-from agentcom.model.codec import decode_agent, decode_beat, decode_carried, id_of
+from agentcom.model.codec import decode_agent, decode_beat, decode_carried, decode_costs, id_of
 from agentcom.model.commit import LAST_ID, Commit
+from agentcom.model.costs import Costs
 from agentcom.model.messages import Beat
 from agentcom.model.task import CarriedRecord
 from agentcom.settings import Policy
@@ -140,6 +141,14 @@ class SchedulerStore:
         """The idempotency keys, but for any whose value is not "task id@Unix time in ms"."""
         pairs = ((text(k), text(v)) for k, v in (await self._redis.hgetall(self._names.keys)).items())
         return {key: value for key, value in pairs if _digits(value.rpartition("@")[2])}
+
+    async def costs(self) -> dict[str, Costs]:
+        """What work cost, by field, but for what cannot be read."""
+        found: dict[str, Costs] = {}
+        for field, body in (await self._redis.hgetall(self._names.costs)).items():
+            for costs in readable(decode_costs, [body]):
+                found[text(field)] = costs
+        return found
 
     async def open_records(self) -> AsyncIterator[tuple[dict[str, CarriedRecord], list[str]]]:
         """Open tasks in the order of admission, chunk by chunk, each with ids of records that cannot be read."""

@@ -10,7 +10,7 @@ from agentcom.model.messages import Fix
 
 BY_HAND = "only a person can say what it is: RENAME or DEL it with redis-cli"
 
-VITAL = frozenset({"inbox", "reports", "open", "agents", "keys", "head", "journal"})
+VITAL = frozenset({"inbox", "reports", "open", "agents", "keys", "costs", "head", "journal"})
 """While one of these is of another type, the scheduler can write nothing, and nothing can be said of what it holds."""
 
 MADE_ANEW = ("inbox", "reports")

@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from agentcom.model.task import NO_USAGE, Usage
+
 Link = Literal["online", "stale", "offline"]
 Health = Literal["available", "degraded", "rate_limited", "cordoned", "draining"]
 Activity = Literal["unknown", "idle", "assigned", "working", "input_required"]
@@ -75,8 +77,10 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         running: token → task id of what it was given and has not given up; each occupies a slot.
         ghosts: token → task id of what was taken from it while it was silent. Until its sidecar says otherwise, it may
             run, and each occupies a slot: whoever got that slot would be refused.
+        reserved: tasks that asked a person, and that a slot each is kept for until they are answered.
         completed, failed: attempts that ended so.
         success: share of attempts that completed, the latest weighing most; 1.0 for a new agent.
+        spent: what its attempts have used, as far as they told.
         used: when it was last given work, as a count of assignments; ties go to the least recently used.
     """
 
@@ -108,9 +112,11 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     left: bool = False
     running: dict[str, str] = {}
     ghosts: dict[str, str] = {}
+    reserved: tuple[str, ...] = ()
     completed: int = 0
     failed: int = 0
     success: float = 1.0
+    spent: Usage = NO_USAGE
     used: int = 0
 
     @property
@@ -123,4 +129,5 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         """Slots that the scheduler may fill now."""
         if not self.in_service:
             return 0
-        return max(0, (1 if self.probation else self.card.slots) - len(self.running) - len(self.ghosts))
+        taken = len(self.running) + len(self.ghosts) + len(self.reserved)
+        return max(0, (1 if self.probation else self.card.slots) - taken)

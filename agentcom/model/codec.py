@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import Costs
 from agentcom.model.messages import (
     MAX_TASKS_PER_SUBMIT,
     PROTOCOL,
@@ -36,6 +37,7 @@ _agent = msgspec.json.Decoder(AgentRecord)
 _lines = msgspec.json.Decoder(list[Line])
 _refusals = msgspec.json.Decoder(list[Refusal])
 _dead = msgspec.json.Decoder(DeadLetter)
+_costs = msgspec.json.Decoder(Costs)
 _read = msgspec.json.Decoder(ReadRecord)
 
 
@@ -63,6 +65,7 @@ _id = msgspec.json.Decoder(_Id)
 decode_carried = _carried.decode
 decode_record = _read.decode
 decode_agent = _agent.decode
+decode_costs = _costs.decode
 decode_lines = _lines.decode
 decode_refusals = _refusals.decode
 decode_dead = _dead.decode

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import Costs
 from agentcom.model.messages import DeadLetter, Line, Refusal
 from agentcom.model.task import CarriedRecord
 
@@ -37,6 +38,7 @@ class Commit(Struct):
         settled: (agent, order entry) pairs whose attempt is over; acknowledged and deleted.
         agents: agent records to write, or None to forget the agent and its stream.
         keys: idempotency key → "task id@ended at", or None to forget it.
+        costs: what work cost, by field of that hash, or None to forget it.
         refusals, lines, dead: for senders, the journal and the dead-letter stream.
         remade: agents whose stream of orders is removed, and begins anew with the orders of this commit.
         bounded: names of keys, behind the pool's prefix, that get an end of life.
@@ -54,6 +56,7 @@ class Commit(Struct):
     settled: list[tuple[str, str]] = field(default_factory=list)
     agents: dict[str, AgentRecord | None] = field(default_factory=dict)
     keys: dict[str, str | None] = field(default_factory=dict)
+    costs: dict[str, Costs | None] = field(default_factory=dict)
     refusals: list[RefusalOut] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
@@ -69,6 +72,6 @@ class Commit(Struct):
     def empty(self) -> bool:
         """Nothing to write at all."""
         return not (
-            self.records or self.orders or self.settled or self.agents or self.keys or self.lines or self.closed
-            or self.remade or self.bounded or self.signs or self.inbox_at or self.reports_at
+            self.records or self.orders or self.settled or self.agents or self.keys or self.costs or self.lines
+            or self.closed or self.remade or self.bounded or self.signs or self.inbox_at or self.reports_at
         )  # fmt: skip

@@ -36,12 +36,14 @@ NEXT: dict[TaskState, dict[TaskState, str]] = {
     },
     "queued": {
         "assigned": "given to an agent",
+        "input_required": "its budget is spent",
         "completed": "a late result of its last attempt",
         "failed": "expired",
         "canceled": "canceled",
     },
     "retry_wait": {
         "queued": "its delay passed",
+        "input_required": "its budget is spent",
         "completed": "a late result of its last attempt",
         "failed": "expired",
         "canceled": "canceled",

@@ -39,10 +39,25 @@ class Cancel(Request, frozen=True, tag="cancel"):
     why: str = ""
 
 
-class Retry(Request, frozen=True, tag="retry"):
-    """Send a failed or canceled task back, or one that waits for a person, with all its attempts before it again."""
+class Retry(Request, frozen=True, tag="retry", omit_defaults=True):
+    """Send a failed or canceled task back, or one that waits for a person, with all its attempts before it again.
+
+    `add_tokens` and `add_usd` are added to its budget, where it has one.
+    """
 
     task: str
+    add_tokens: int = 0
+    add_usd: float = 0.0
+
+
+class Answer(Request, frozen=True, tag="answer", omit_defaults=True):
+    """What an agent asked a person is answered: the task goes on with that, before others. Answered in the same words
+    again, nothing changes. `add_tokens` and `add_usd` are added to the task's budget, where it has one."""
+
+    task: str
+    text: str
+    add_tokens: int = 0
+    add_usd: float = 0.0
 
 
 class Requeue(Request, frozen=True, tag="requeue"):
@@ -260,7 +275,7 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     test: SelfTest = SelfTest()
 
 
-AnyRequest = Submit | Cancel | Retry | Requeue | Cordon | Drain | Resume | Reset | Repair
+AnyRequest = Submit | Cancel | Retry | Answer | Requeue | Cordon | Drain | Resume | Reset | Repair
 AgentRequest = Cordon | Drain | Resume | Reset
 AnyReport = Hello | Accepted | Finished | Goodbye
 AnyOrder = Assign | Stop | Ask
@@ -314,6 +329,7 @@ __all__ = [
     "PROTOCOL",
     "Accepted",
     "AgentRequest",
+    "Answer",
     "AnyOrder",
     "AnyReport",
     "AnyRequest",

@@ -100,7 +100,17 @@ class Usage(Struct, frozen=True, omit_defaults=True):
         return self.input_tokens + self.cache_write_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cost_usd + other.cost_usd,
+        )
+
+
+NO_USAGE = Usage()
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
@@ -212,7 +222,8 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
 class Attempt(Struct, omit_defaults=True, gc=False):
     """One assignment of a task to one agent. `token` (generation and nonce) is the fence: reports must carry it.
 
-    `late` is an outcome that came when the task had gone on without it: evidence, that changed nothing.
+    `late` is an outcome that came when the task had gone on without it: evidence, that changed nothing. `spent` says
+    that what it used was counted: that is told as often as its end is.
     """
 
     generation: int
@@ -225,6 +236,7 @@ class Attempt(Struct, omit_defaults=True, gc=False):
     counted: bool = True
     outcome: Outcome | None = None
     late: Outcome | None = None
+    spent: bool = False
 
 
 S = TypeVar("S")
@@ -251,6 +263,7 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
         granted_parts: how often it had been continued when a person last sent it back; the bound counts from there.
         parts_summary: what the part before this one said of the state of the work.
         spent: what all attempts have used so far.
+        granted_tokens, granted_usd: what a person added to the budget of its spec.
         question, answer: what an agent asked a person, and what that said; for the next attempt.
         answer_by: when it fails if nobody has answered; 0 means never.
         pull_request: the one of its work.
@@ -278,7 +291,9 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
     part: int = 1
     granted_parts: int = 0
     parts_summary: str = ""
-    spent: Usage = Usage()
+    spent: Usage = NO_USAGE
+    granted_tokens: int = 0
+    granted_usd: float = 0.0
     question: str = ""
     answer: str = ""
     answer_by: int = 0

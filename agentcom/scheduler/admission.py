@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Mapping
 
 from agentcom.capability import InvalidRequirement, parse, parse_preferences
@@ -20,11 +21,15 @@ MAX_KEY = 200
 MAX_ATTEMPTS = 100
 MAX_SECONDS = 30 * 86_400
 MAX_TOKENS = 100_000_000
+MAX_BUDGET_TOKENS = 10**12
+MAX_USD = 1_000_000
+MAX_CHECKS = 20
+MAX_CHECK = 1_000
 
 
 def problem_of(spec: TaskSpec, policy: Policy) -> str:
     """Why this spec cannot be taken on, in one line; empty if it can."""
-    return _text_problem(spec, policy) or _number_problem(spec) or language_problem(spec)
+    return _text_problem(spec, policy) or _number_problem(spec) or checks_problem(spec) or language_problem(spec)
 
 
 def _text_problem(spec: TaskSpec, policy: Policy) -> str:
@@ -59,7 +64,32 @@ def _number_problem(spec: TaskSpec) -> str:
         return f"max_attempts is {spec.max_attempts}, not between 0 and {MAX_ATTEMPTS}"
     if not 0 <= spec.context_tokens <= MAX_TOKENS:
         return f"context_tokens is {spec.context_tokens}, not between 0 and {MAX_TOKENS:,}"
+    if not 0 <= spec.budget_tokens <= MAX_BUDGET_TOKENS:
+        return f"budget_tokens is {spec.budget_tokens}, not between 0 and {MAX_BUDGET_TOKENS:,}"
+    if not 0 <= spec.budget_usd <= MAX_USD:
+        return f"budget_usd is {spec.budget_usd}, not between 0 and {MAX_USD:,}"
     return ""
+
+
+def checks_problem(spec: TaskSpec) -> str:
+    """What is wrong with its checks, in one line; empty if nothing is."""
+    if len(spec.checks) > MAX_CHECKS:
+        return f"checks holds {len(spec.checks)} commands, over {MAX_CHECKS}"
+    for command in spec.checks:
+        shown = command[:80].encode("unicode_escape").decode()
+        if len(command) > MAX_CHECK:
+            return f"a check is longer than {MAX_CHECK:,} characters"
+        if "\0" in command or not _words(command):
+            return f"check {shown!r} is no command: give a program and its arguments, with every quote closed"
+    return ""
+
+
+def _words(command: str) -> list[str]:
+    """A check as a program and its arguments; empty if it is none."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def language_problem(spec: TaskSpec) -> str:

@@ -6,7 +6,7 @@ from agentcom.model.agent import AgentRecord
 from agentcom.model.messages import Assign
 from agentcom.model.reasons import resumes
 from agentcom.model.task import Attempt, CarriedRecord, Outcome
-from agentcom.scheduler.parts import is_full
+from agentcom.scheduler.parts import asks, is_full
 from agentcom.scheduler.work import Work
 
 
@@ -46,10 +46,9 @@ def warm_agent(record: CarriedRecord) -> str:
     """The agent that the next attempt should be left to for a while: it ran out of context, and its worktree is as it
     left it; or it asked, and what it asked was answered. Empty: none."""
     last = record.attempts[-1] if record.attempts else None
-    if last is None or last.outcome is None:
+    if last is None:
         return ""
-    answered = last.outcome.reason == "input_required" and record.answer != ""
-    return last.agent if answered or is_full(last.outcome) else ""
+    return last.agent if is_full(last.outcome) or (record.answer and asks(last.outcome)) else ""
 
 
 def _session(record: CarriedRecord, agent: str) -> tuple[str, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode, read_spec
+from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import DeadLetter, Line, Stop
 from agentcom.model.reasons import NO_FAILURE, blames_agent, class_of
 from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
-from agentcom.scheduler import health
+from agentcom.scheduler import health, questions
 from agentcom.scheduler.assignment import branch_of, order_of
 from agentcom.scheduler.livelock import SIGN
 from agentcom.scheduler.parts import grant, leave, said_of_parts
@@ -63,7 +64,7 @@ def unverify(state: State, work: Work, now: int, trigger: str) -> None:
 def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: str) -> None:
     """Take an outcome of the current attempt into account. Its slot is released by whoever knows that it is over."""
     attempt = work.record.attempts[-1]
-    attempt.ended_at = now
+    state.end(work, now, worked=trigger == "finished", completed=outcome.result == "completed")
     attempt.outcome = outcome
     agent = state.agents.get(attempt.agent)
     record = work.record
@@ -94,7 +95,7 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
                 _note_requeue(state, now)
             make_ready(state, work, now, trigger, outcome, first=True)
         case "ask_person":
-            state.move(work, "input_required", now, trigger, reason=outcome.reason, detail=outcome.detail)
+            questions.ask(state, work, outcome, now, trigger)
         case "give_up":
             give_up(state, work, said_of_parts(outcome, parts), now, trigger, decision)
         case "again":
@@ -116,6 +117,7 @@ def adopt_late(state: State, work: Work, outcome: Outcome, now: int) -> None:
     attempt = work.record.attempts[-1]
     attempt.outcome = outcome
     attempt.ended_at = now
+    state.accounts.add(attempt.agent, Costs(completed=1))
     leave(work.record, outcome)
     complete(state, work, state.agents.get(attempt.agent), now, "late")
 
@@ -194,14 +196,12 @@ def stop_running(state: State, work: Work, why: str) -> None:
     agent = state.holder_of(work)
     if agent is not None:
         incarnation = work.record.attempts[-1].incarnation
-        order = Stop(incarnation=incarnation, task=work.id, token=work.token, why=why)
-        state.order(agent.name, encode(order))
+        state.remind(agent.name, Stop(incarnation=incarnation, task=work.id, token=work.token, why=why))
 
 
 def tell_to_stop(state: State, agent: AgentRecord, task: str, token: str, why: str) -> None:
     """Order the agent's present sidecar to end an attempt, should it run there."""
-    order = Stop(incarnation=agent.incarnation, task=task, token=token, why=why)
-    state.order(agent.name, encode(order))
+    state.remind(agent.name, Stop(incarnation=agent.incarnation, task=task, token=token, why=why))
 
 
 def expire(state: State, work: Work, now: int) -> None:
@@ -245,7 +245,8 @@ def requeue(state: State, work: Work, why: str, now: int) -> None:
     if record.state in RUNNING:
         attempt = record.attempts[-1]
         stop_running(state, work, why or "requeued")
-        attempt.ended_at, attempt.outcome, attempt.counted = now, outcome, False
+        state.end(work, now)
+        attempt.outcome, attempt.counted = outcome, False
         record.granted += 1
         work.avoid = agents_to_avoid(record)
     make_ready(state, work, now, "requeue", outcome, first=True)

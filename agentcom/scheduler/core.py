@@ -10,10 +10,11 @@ from typing import assert_never
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import id_of
 from agentcom.model.commit import Commit
+from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import AnyRequest, Line, Refusal
 from agentcom.model.task import CarriedRecord
-from agentcom.scheduler import attempts, health, reports, requests
+from agentcom.scheduler import answers, attempts, health, reports, requests
 from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
 from agentcom.scheduler.livelock import SIGN
 from agentcom.scheduler.loading import take_up
@@ -65,6 +66,10 @@ class Core:
         for key, (task, _, at) in sorted(pairs, key=lambda pair: int(pair[1][2])):
             self._state.keys[key] = (task, int(at))
 
+    def load_costs(self, costs: Mapping[str, Costs]) -> None:
+        """Begin with what work cost so far, by field of that hash."""
+        self._state.accounts.load(costs)
+
     def load_signs(self, signs: Collection[str], now: int) -> None:
         """Begin with what the pool's head says of itself: what an earlier leader said is not said again."""
         if SIGN in signs:
@@ -103,6 +108,7 @@ class Core:
 
     def apply(self, event: Event, now: int) -> None:
         """Take into account that something happened."""
+        self._state.accounts.turn(now)
         match event:
             case Requested():
                 requests.handle(self._state, event, now)
@@ -132,6 +138,7 @@ class Core:
 
         Unless it is `caught_up` with the reports, nobody is late: what is missed may be among those not read yet.
         """
+        self._state.accounts.turn(now)
         while self._dropped:
             attempts.fail_dependants(self._state, self._dropped.pop(), now)
         for _ in range(TIMERS_PER_COMMIT):
@@ -207,3 +214,5 @@ class Core:
                 attempts.end_acceptance(state, work, now)
             elif kind == "hold":
                 let_go(state, work)
+            elif kind == "answer":
+                answers.unanswered(state, work, now)

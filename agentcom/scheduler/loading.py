@@ -36,6 +36,8 @@ def take_up(state: State, record: CarriedRecord, now: int) -> str:
     elif record.state == "assigned":
         due_at = record.attempts[-1].assigned_at + int(policy.accept_s * 1000)
         state.set_timer(max(now + RETURN_MS, due_at), "accept", work.id, record.generation)
+    elif record.state == "input_required" and record.answer_by:
+        state.set_timer(record.answer_by, "answer", work.id, record.generation)
     elif record.state in ENDED:
         state.close_if_done(work)
     return ""
@@ -48,6 +50,8 @@ def _set_back(record: CarriedRecord, now: int) -> None:
         record.changed_at = now
         if record.state == "retry_wait":
             record.ready_at -= ahead
+        elif record.state == "input_required" and record.answer_by:
+            record.answer_by -= ahead
         elif record.state == "assigned":
             record.attempts[-1].assigned_at = min(now, record.attempts[-1].assigned_at)
     ahead = record.submitted_at - now

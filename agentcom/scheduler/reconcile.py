@@ -8,7 +8,6 @@ again; in between, the sidecar is asked for the outcome it may hold.
 from __future__ import annotations
 
 from agentcom.model.agent import MAX_SLOTS, AgentRecord
-from agentcom.model.codec import encode
 from agentcom.model.messages import Ask, Beat
 from agentcom.scheduler import attempts
 from agentcom.scheduler.state import State, Suspicion
@@ -50,8 +49,7 @@ def _missing(
             continue
         if token not in suspicion.asked:
             suspicion.asked.add(token)
-            order = Ask(incarnation=agent.incarnation, task=task, token=token)
-            state.order(agent.name, encode(order))
+            state.remind(agent.name, Ask(incarnation=agent.incarnation, task=task, token=token))
         else:
             why = "the agent's beats do not name it, and no outcome of it came"
             attempts.tell_to_stop(state, agent, task, token, why)

@@ -14,7 +14,7 @@ from agentcom.model.agent import MAX_AGENTS, MAX_SLOTS, STARTS_KEPT, AgentRecord
 from agentcom.model.lifecycle import RUNNING, TaskState
 from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
 from agentcom.model.task import Outcome
-from agentcom.scheduler import attempts, health
+from agentcom.scheduler import attempts, health, spending
 from agentcom.scheduler.admission import AGENT_NAME, MAX_TOKENS
 from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
 from agentcom.scheduler.parts import keep_pull_request
@@ -206,6 +206,7 @@ def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:
 def _finished(state: State, report: Finished, entry: str, now: int) -> None:
     agent = state.agents.get(report.agent)
     holder = agent if agent is not None and agent.running.get(report.token) == report.task else None
+    spending.told(state, agent, report, now)
     work = _current(state, report)
     if isinstance(work, str):
         held = state.tasks.get(report.task)
@@ -213,8 +214,7 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
         if held is not None and _may_be_adopted(held, report):
             attempts.adopt_late(state, held, report.outcome, now)
         elif holder is not None and gave_up and held is not None and held.token == report.token:
-            held.record.attempts[-1].ended_at = now
-            state.commit.records[held.id] = held.record
+            _over(state, held, now)
         else:
             _keep_as_evidence(state, held, report)
             _reject(state, report, entry, now, work)
@@ -226,6 +226,16 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
         state.release(holder, report.token, now)
     elif agent is not None and agent.ghosts.pop(report.token, None) is not None:
         state.save_agent(agent)
+
+
+def _over(state: State, work: Work, now: int) -> None:
+    """The latest attempt of a task that has ended has really come to its end."""
+    attempt = work.record.attempts[-1]
+    if attempt.ended_at:
+        attempt.ended_at = now
+        state.commit.records[work.id] = work.record
+    else:
+        state.end(work, now)
 
 
 def _as_meant(outcome: Outcome) -> Outcome:

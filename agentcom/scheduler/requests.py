@@ -13,6 +13,7 @@ from agentcom.model.codec import decode_spec, encode, read_spec
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import (
     AgentRequest,
+    Answer,
     AnyRequest,
     Cancel,
     Cordon,
@@ -27,7 +28,7 @@ from agentcom.model.messages import (
     Submit,
 )
 from agentcom.model.task import CarriedRecord, TaskRecord, TaskSpec
-from agentcom.scheduler import attempts, repairs, services
+from agentcom.scheduler import answers, attempts, repairs, services
 from agentcom.scheduler.admission import MAX_AFTER, in_order, problem_of
 from agentcom.scheduler.events import Requested
 from agentcom.scheduler.parts import grant
@@ -53,6 +54,9 @@ def handle(state: State, event: Requested, now: int) -> None:
             state.refuse(event.entry, now, _cancel(state, event.request, event.found, now))
         case Retry():
             state.refuse(event.entry, now, _retry(state, event.request, event.found, now))
+        case Answer():
+            record = _known(state, event.request.task, event.found)
+            state.refuse(event.entry, now, answers.handle(state, event.request, record, now))
         case Requeue():
             state.refuse(event.entry, now, _requeue(state, event.request, event.found, now))
         case Cordon() | Drain() | Resume() | Reset():
@@ -266,11 +270,16 @@ def _retry(state: State, request: Retry, found: Found, now: int) -> Iterable[Ref
     elif work is not None and state.holder_of(work) is not None and record.state in ENDED:
         yield Refusal(request.task, "its agent has not ended the last attempt yet: try again in a moment")
     elif work is not None and record.state == "input_required":
-        attempts.send_on(state, work, now)
+        problem = answers.budget_problem(work, request)
+        if problem:
+            yield Refusal(request.task, problem)
+        else:
+            answers.add_to_budget(record, request)
+            attempts.send_on(state, work, now)
     elif record.state not in ("failed", "canceled"):
         yield Refusal(request.task, f"only a failed or canceled task can be sent back, and it is {record.state}")
     else:
-        _send_back(state, record, found, now)
+        yield from _send_back(state, record, request, found, now)
 
 
 def _requeue(state: State, request: Requeue, found: Found, now: int) -> Iterable[Refusal]:
@@ -289,14 +298,19 @@ def _requeue(state: State, request: Requeue, found: Found, now: int) -> Iterable
         attempts.requeue(state, work, request.why[:MAX_WHY], now)
 
 
-def _send_back(state: State, record: CarriedRecord, found: Found, now: int) -> None:
+def _send_back(state: State, record: CarriedRecord, request: Retry, found: Found, now: int) -> Iterable[Refusal]:
     spec = read_spec(record.spec)
+    policy = state.policy
+    work = make_work(record, spec, state.demands.of(spec), policy.max_attempts, policy.timeout_s)
+    problem = answers.budget_problem(work, request)
+    if problem:
+        yield Refusal(request.task, problem)
+        return
+    answers.add_to_budget(record, request)
     waiting, _ = _dependencies(state, spec, found)
     record.waiting_for = waiting
     record.ended_at = 0
     record.expires_at = now + int(spec.expires_s * 1000) if spec.expires_s else 0
-    policy = state.policy
-    work = make_work(record, spec, state.demands.of(spec), policy.max_attempts, policy.timeout_s)
     grant(record)
     work.avoid = agents_to_avoid(record)
     state.ended.pop(spec.id, None)

@@ -188,6 +188,7 @@ class SchedulerService:
         core = Core(self._policy, lambda: self._random_hex(8))
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
+        core.load_costs(await self._store.costs())
         core.load_signs(head.signs, started)
         core.load_admitted(head.admitted)
         with no_collection():

@@ -29,4 +29,6 @@ def handle(state: State, request: AgentRequest, now: int) -> Iterable[Refusal]:
             return
     if wanted != (agent.cordoned, agent.draining):
         agent.cordoned, agent.draining = wanted
+        if agent.cordoned or agent.draining:
+            agent.reserved = ()
         health.settle(state, agent, now, type(request).__name__.lower())

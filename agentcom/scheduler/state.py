@@ -12,15 +12,18 @@ from typing import Literal
 from msgspec.structs import replace
 
 from agentcom.model.agent import AgentRecord, Link
+from agentcom.model.codec import encode
 from agentcom.model.commit import Commit, OrderOut, RefusalOut
+from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import ENDED, RUNNING, TaskState, allowed
-from agentcom.model.messages import DeadLetter, Line, Refusal
+from agentcom.model.messages import Ask, DeadLetter, Line, Refusal, Stop
+from agentcom.scheduler.accounts import Accounts
 from agentcom.scheduler.livelock import Livelock
 from agentcom.scheduler.matching import Matcher
 from agentcom.scheduler.work import Demands, Work
 from agentcom.settings import Policy
 
-TimerKind = Literal["retry", "accept", "expire", "hold", "link", "forget", "health", "livelock"]
+TimerKind = Literal["retry", "accept", "expire", "hold", "answer", "link", "forget", "health", "livelock"]
 Timer = tuple[int, int, TimerKind, str, int]
 """When, a tie-breaker, what, of which task or agent, and what it is about: a task's generation, a link's `since_at`."""
 
@@ -65,6 +68,7 @@ class State:
         self.seq = 0
         self.used = 0
         self.livelock = Livelock(policy.livelock_requeues, int(policy.livelock_s * 1000))
+        self.accounts = Accounts(policy.costs_days)
         self.suspicions: dict[str, Suspicion] = {}
         self.commit = Commit()
         self._timers: list[Timer] = []
@@ -92,6 +96,8 @@ class State:
         record.detail = detail
         if before == "queued":
             self.matcher.forget(work)
+        elif before == "input_required":
+            self._has_been_helped(work)
         if after in ENDED:
             record.ended_at = now
             for other in record.waiting_for:
@@ -145,7 +151,25 @@ class State:
         agent.link = link
         agent.since_at = now
         agent.lost = False
+        if link == "offline":
+            agent.reserved = ()
         self.save_agent(agent)
+
+    def end(self, work: Work, now: int, *, worked: bool = True, completed: bool = False) -> None:
+        """Its latest attempt is over, and counted as such, with its assignment and acceptance as messages.
+
+        Args:
+            work: the task.
+            now: the time.
+            worked: the agent is known to have worked on it until now.
+            completed: the attempt completed its task.
+        """
+        attempt = work.record.attempts[-1]
+        attempt.ended_at = now
+        began_at = attempt.accepted_at or (attempt.assigned_at if worked else now)
+        messages = 2 if attempt.accepted_at else 1
+        self.accounts.add(attempt.agent, Costs(1, int(completed), messages, seconds=max(0, now - began_at) / 1000))
+        self.commit.records[work.id] = work.record
 
     def release(self, agent: AgentRecord, token: str, now: int) -> None:
         """Free the slot that this attempt occupied, if it still does."""
@@ -158,9 +182,28 @@ class State:
             if held is not None:
                 last = held.record.attempts[-1]
                 if last.token == token and not last.ended_at:
-                    last.ended_at = now
-                    self.commit.records[task] = held.record
+                    self.end(held, now)
                 self.close_if_done(held)
+
+    def reserve(self, work: Work) -> None:
+        """Keep the slot of the agent that made its last attempt, if that is there, until a person has helped it on."""
+        agent = self.agents.get(work.record.attempts[-1].agent)
+        if agent is not None and agent.link != "offline" and not (agent.cordoned or agent.draining):
+            agent.reserved = (*agent.reserved, work.id)
+            self.save_agent(agent)
+
+    def keeper_of(self, work: Work) -> AgentRecord | None:
+        """The agent that keeps a slot for it."""
+        agent = self.agents.get(work.record.attempts[-1].agent) if work.record.attempts else None
+        return agent if agent is not None and work.id in agent.reserved else None
+
+    def _has_been_helped(self, work: Work) -> None:
+        """It does not wait for a person any more."""
+        work.record.answer_by = 0
+        keeper = self.keeper_of(work)
+        if keeper is not None:
+            keeper.reserved = tuple(task for task in keeper.reserved if task != work.id)
+            self.save_agent(keeper)
 
     def stale_ms(self, agent: AgentRecord) -> int:
         """For how long an agent may be silent."""
@@ -193,6 +236,11 @@ class State:
     def order(self, agent: str, body: bytes) -> None:
         """Send an order with this commit."""
         self.commit.orders.append(OrderOut(agent, body))
+
+    def remind(self, agent: str, order: Stop | Ask) -> None:
+        """Tell an agent something more about an attempt, with this commit."""
+        self.order(agent, encode(order))
+        self.accounts.add(agent, Costs(messages=1))
 
     def refuse(self, entry: str, now: int, refusals: Iterable[Refusal]) -> None:
         """Tell the sender of an inbox entry, and the journal, what was not taken on and why."""
@@ -232,6 +280,7 @@ class State:
     def take_commit(self) -> Commit:
         """The commit put together so far; a new one is begun."""
         taken, self.commit = self.commit, Commit()
+        taken.costs = self.accounts.take()
         return taken
 
     # -------------------------------------------------------------- timers

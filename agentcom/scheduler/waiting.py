@@ -13,7 +13,9 @@ from agentcom.scheduler.work import Work
 def make_ready(
     state: State, work: Work, now: int, trigger: str, outcome: Outcome | None = None, *, first: bool = False
 ) -> None:
-    """Let it wait for an agent from now on."""
+    """Let it wait for an agent from now on, if anything is left of its budget; else it waits for a person."""
+    if _asked_for_more(state, work, now, trigger):
+        return
     work.record.ready_at = now
     reason, detail = (outcome.reason, outcome.detail) if outcome else ("", "")
     state.move(work, "queued", now, trigger, reason=reason, detail=detail)
@@ -22,10 +24,25 @@ def make_ready(
 
 
 def make_ready_later(state: State, work: Work, delay_ms: int, now: int, trigger: str, outcome: Outcome) -> None:
-    """Let it wait for an agent after a delay."""
+    """Let it wait for an agent after a delay, as `make_ready` does."""
+    if _asked_for_more(state, work, now, trigger):
+        return
     work.record.ready_at = now + delay_ms
     state.move(work, "retry_wait", now, trigger, reason=outcome.reason, detail=outcome.detail)
     state.set_timer(work.record.ready_at, "retry", work.id, work.record.generation)
+
+
+def ask_if_spent(state: State, work: Work, now: int) -> None:
+    """What an attempt used was only told when its task waited for another already."""
+    if work.record.state in ("queued", "retry_wait"):
+        _asked_for_more(state, work, now, "late")
+
+
+def _asked_for_more(state: State, work: Work, now: int, trigger: str) -> bool:
+    overspent = work.overspent()
+    if overspent:
+        state.move(work, "input_required", now, trigger, reason="budget_exceeded", detail=overspent)
+    return bool(overspent)
 
 
 def hold(state: State, work: Work, now: int) -> None:
@@ -41,7 +58,12 @@ def hold(state: State, work: Work, now: int) -> None:
 def let_go(state: State, work: Work) -> None:
     """A timer: the agent that knows it had no slot for so long, so that any other may take it."""
     if work.queued and work.held_for:
-        state.matcher.forget(work)
-        # The lane that it leaves may still have the old one in its queue, which must not seem to wait there again.
-        free = state.tasks[work.id] = replace(work, held_for="")
-        state.matcher.push(free, first=True)
+        state.matcher.push(withdraw(state, work), first=True)
+
+
+def withdraw(state: State, work: Work) -> Work:
+    """Take it from where it waits, for another place. What is left in that queue must not seem to wait there again when
+    this does elsewhere, so what goes on is another object."""
+    state.matcher.forget(work)
+    free = state.tasks[work.id] = replace(work, held_for="")
+    return free

@@ -64,12 +64,30 @@ class Work(Struct, gc=False):
     @property
     def tokens_left(self) -> int:
         """What of its budget of tokens is left for an attempt, 1 at least; 0 means no limit."""
-        return max(1, self.budget_tokens - self.record.spent.new_tokens) if self.budget_tokens else 0
+        return max(1, self._tokens - self.record.spent.new_tokens) if self.budget_tokens else 0
 
     @property
     def usd_left(self) -> float:
         """What of its budget of money is left for an attempt, over 0; 0 means no limit."""
-        return max(1e-6, self.budget_usd - self.record.spent.cost_usd) if self.budget_usd else 0.0
+        return max(1e-6, self._usd - self.record.spent.cost_usd) if self.budget_usd else 0.0
+
+    def overspent(self, more_tokens: int = 0, more_usd: float = 0.0) -> str:
+        """How much of which budget is spent, if nothing of it would be left for another attempt when so much is added;
+        empty if something would."""
+        spent, tokens, usd = self.record.spent, self._tokens + more_tokens, self._usd + more_usd
+        if self.budget_tokens and spent.new_tokens >= tokens:
+            return f"it has used {spent.new_tokens:,} tokens of the {tokens:,} that it may use"
+        if self.budget_usd and spent.cost_usd >= usd:
+            return f"it has cost ${spent.cost_usd:.2f} of the ${usd:.2f} that it may cost"
+        return ""
+
+    @property
+    def _tokens(self) -> int:
+        return self.budget_tokens + self.record.granted_tokens
+
+    @property
+    def _usd(self) -> float:
+        return self.budget_usd + self.record.granted_usd
 
     @property
     def token(self) -> str:

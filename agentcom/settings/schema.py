@@ -60,6 +60,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     max_parts: Annotated[int, Meta(ge=1, le=100)] = 5
     # A continued or answered task is left so long to the agent that knows it, before another may take it.
     warm_wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
+    # How long a task whose agent asked something waits for an answer before it fails; 0 means for ever.
+    answer_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    # Whether such a task keeps its agent's slot meanwhile.
+    input_holds_slot: Annotated[bool, Meta(description="true or false")] = False
     # From one self-test of an agent to the next, and how long one may take.
     self_test_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 300.0
     self_test_limit_s: Annotated[float, Meta(ge=0.05, le=600)] = 30.0
@@ -84,6 +88,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     max_keys: Count = 100_000
     journal_entries: Count = 50_000
     dead_entries: Count = 10_000
+    # For how many days on which there was work it is kept what that cost.
+    costs_days: Annotated[int, Meta(ge=1, le=3_660)] = 90
     # Output kept of one task: the last so many bytes and entries.
     output_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 1_048_576
     output_entries: Count = 2_000

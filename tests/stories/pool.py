@@ -16,6 +16,7 @@ from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.codec import (
     decode_agent,
     decode_carried,
+    decode_costs,
     decode_order,
     decode_record,
     decode_report,
@@ -23,6 +24,7 @@ from agentcom.model.codec import (
     encode,
 )
 from agentcom.model.commit import Commit
+from agentcom.model.costs import TOTAL, Costs
 from agentcom.model.lifecycle import ENDED, RUNNING, allowed
 from agentcom.model.messages import (
     Accepted,
@@ -74,6 +76,7 @@ class FakePool:
         self.open: dict[str, int] = {}
         self.agents: dict[str, bytes] = {}
         self.keys: dict[str, str] = {}
+        self.costs: dict[str, bytes] = {}
         self.signs: dict[str, str] = {}
         self.admitted = 0
         self.orders: dict[str, dict[str, bytes]] = {}
@@ -119,6 +122,7 @@ class FakePool:
         core = Core(self.policy, self._nonce)
         core.load_agents([decode_agent(body) for body in self.agents.values()], self.now)
         core.load_keys(self.keys)
+        core.load_costs({field: decode_costs(body) for field, body in self.costs.items()})
         core.load_signs(self.signs, self.now)
         core.load_admitted(self.admitted)
         ids = sorted(self.open, key=lambda task: (self.open[task], task))
@@ -182,6 +186,11 @@ class FakePool:
                 self.keys.pop(key, None)
             else:
                 self.keys[key] = value
+        for field, spent in commit.costs.items():
+            if spent is None:
+                self.costs.pop(field, None)
+            else:
+                self.costs[field] = encode(spent)
         self.admitted = commit.admitted or self.admitted
         for sign, value in commit.signs.items():
             if value is None:
@@ -406,6 +415,10 @@ class FakePool:
         """The latest attempt ends with this outcome."""
         self.report(task, self.token(task), self.where(task), outcome)
 
+    def cost(self, field: str = TOTAL) -> Costs:
+        """What is kept in this field of the hash of costs."""
+        return decode_costs(self.costs[field])
+
     def assigned(self) -> list[str]:
         """Ids of tasks in the order in which they were assigned."""
         return [line.task for line in self.journal if line.what == "task" and line.after == "assigned"]
@@ -481,6 +494,9 @@ class FakePool:
         stopped = {order.token for order in orders if isinstance(order, Stop)}
         assert set(given) - stopped <= set(agent.running), "an order that the agent's record does not know"
         assert len(agent.running) <= self.max_slots(name, agent), "more work than slots"
+        for task in agent.reserved:
+            record = self.task(task)
+            assert (record.state, record.attempts[-1].agent) == ("input_required", name), "a slot is kept for nothing"
 
     def max_slots(self, name: str, agent: AgentRecord) -> int:
         """How much work an agent may have at most."""

@@ -1,0 +1,53 @@
+"""Counting what attempts take: each attempt once when it is over, each message, and what was used when that is told."""
+
+from __future__ import annotations
+
+from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import TOKENS_MAX, Costs, sane
+from agentcom.model.messages import Finished
+from agentcom.model.task import Attempt
+from agentcom.scheduler.state import State
+from agentcom.scheduler.waiting import ask_if_spent
+from agentcom.scheduler.work import Work
+
+
+def told(state: State, agent: AgentRecord | None, report: Finished, now: int) -> None:
+    """A report of an attempt's end: a message, and what the attempt used, if that was not counted yet."""
+    if agent is None:
+        return
+    outcome = report.outcome
+    if outcome.usage is None:
+        state.accounts.add(agent.name, Costs(messages=1))
+        return
+    work = state.tasks.get(report.task)
+    attempt = _attempt(work, report)
+    known_before = attempt.spent if attempt is not None else not _occupies(agent, report)
+    if known_before:
+        state.accounts.add(agent.name, Costs(messages=1))
+        return
+    usage = sane(outcome.usage)
+    envelope = min(max(outcome.envelope_tokens, 0), TOKENS_MAX)
+    state.accounts.add(agent.name, Costs(messages=1, envelope_tokens=envelope, usage=usage))
+    agent.spent += usage
+    state.commit.agents[agent.name] = agent
+    if work is not None:
+        work.record.spent += usage
+        state.commit.records[work.id] = work.record
+    if attempt is not None:
+        attempt.spent = True
+    if work is not None:
+        ask_if_spent(state, work, now)
+
+
+def _attempt(work: Work | None, report: Finished) -> Attempt | None:
+    """The attempt that a report is about, as far as its task is open and remembers it."""
+    if work is None:
+        return None
+    found = (attempt for attempt in reversed(work.record.attempts) if attempt.token == report.token)
+    return next((attempt for attempt in found if attempt.agent == report.agent), None)
+
+
+def _occupies(agent: AgentRecord, report: Finished) -> bool:
+    """Whether it still has the slot that its first report frees: what it used was not told before. This is for tasks
+    that have ended, of which nothing else is remembered here."""
+    return agent.running.get(report.token) == report.task or report.token in agent.ghosts
