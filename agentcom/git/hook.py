@@ -24,9 +24,7 @@ Contains = Callable[[str, str], bool]
 """Whether one commit has another in its history, or is it."""
 
 
-def push_refusal(  # noqa: PLR0911 - one answer for each rule
-    guard: Mapping[str, str], attempt: str, pushed: Iterable[str], contains: Contains
-) -> str:
+def push_refusal(guard: Mapping[str, str], attempt: str, pushed: Iterable[str], contains: Contains) -> str:
     """Why a push is refused, in one line; empty if it is not.
 
     Args:

@@ -256,6 +256,7 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         running: token → task id of every attempt that it works on.
+        preparing: tokens of those whose agent is not woken yet, as its workspace is being made ready.
         verifying: tokens of those whose agent is done, and whose work is being checked or published.
         context: token → the fullest the agent's context window was, in percent, where that is known.
         unsent: reports that Redis does not have yet.
@@ -269,6 +270,7 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: int
     state: Activity
     running: dict[str, str] = {}
+    preparing: tuple[str, ...] = ()
     verifying: tuple[str, ...] = ()
     context: dict[str, int] = {}
     unsent: int = 0

@@ -217,7 +217,17 @@ def expire(state: State, work: Work, now: int) -> None:
 
 
 def end_acceptance(state: State, work: Work, now: int) -> None:
-    """The agent showed no life on its attempt in time: the work goes elsewhere."""
+    """The agent showed no life on its attempt in time: the work goes elsewhere.
+
+    The time begins when the agent is woken. Before, its sidecar makes a workspace ready, which beats tell of, and which
+    may take `prepare_s`.
+    """
+    policy, attempt = state.policy, work.record.attempts[-1]
+    latest = attempt.assigned_at + int((policy.prepare_s + policy.accept_s) * 1000)
+    due_at = min(work.preparing_at + int(policy.accept_s * 1000), latest)
+    if work.preparing_at >= attempt.assigned_at and now < due_at:
+        state.set_timer(due_at, "accept", work.id, work.record.generation)
+        return
     stop_running(state, work, "not accepted in time")
     detail = f"no sign of life from the agent within {state.policy.accept_s:g} s of its assignment"
     end_attempt(state, work, Outcome("failed", "accept_timeout", detail), now, "accept_timeout")

@@ -53,18 +53,21 @@ def hear(state: State, event: Beaten, now: int) -> None:
     _seen(state, agent, now, "beat")
     health.act(state, agent, beat.state, now)
     health.tested(state, agent, beat.test, now)
-    _follow_checks(state, agent, beat, now)
+    _follow_phases(state, agent, beat, now)
     if event.judged:
         reconcile(state, agent, beat, heard_before_at, now)
 
 
-def _follow_checks(state: State, agent: AgentRecord, beat: Beat, now: int) -> None:
-    """Beats alone tell whose work is being checked, and whose went back to its agent."""
-    verifying = frozenset(beat.verifying)
+def _follow_phases(state: State, agent: AgentRecord, beat: Beat, now: int) -> None:
+    """Beats alone tell whose workspace is still made ready, whose work is being checked, and whose went back to its
+    agent."""
+    preparing, verifying = frozenset(beat.preparing), frozenset(beat.verifying)
     for token, task in islice(beat.running.items(), 2 * MAX_SLOTS):
         work = state.awaited(task, token)
         if work is None or work.record.attempts[-1].agent != agent.name:
             continue
+        if token in preparing:
+            work.preparing_at = now
         if token in verifying:
             attempts.accept(state, work, now, "beat")
             attempts.verify(state, work, now, "beat")

@@ -41,6 +41,7 @@ class Work(Struct, gc=False):
         queued: it waits in a lane.
         avoid: agents that failed it.
         held_for: while it waits, only this agent may take it; empty: any.
+        preparing_at: when a beat last said that its agent is not woken yet, as its workspace is being made ready.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Work(Struct, gc=False):
     queued: bool = False
     avoid: frozenset[str] = frozenset()
     held_for: str = ""
+    preparing_at: int = 0
 
     @property
     def only(self) -> str:

@@ -29,6 +29,9 @@ REMEMBERED_BYTES = 1024 * 1024
 
 NOT_HERE = "this sidecar does not have it"
 
+Phase = Literal["preparing", "working", "verifying"]
+"""Of an attempt: its workspace is made ready; the agent works; its work is checked and published."""
+
 Ending = Literal["", "canceled", "lease_lost", "timeout", "drained"]
 
 
@@ -87,8 +90,9 @@ class Held(Struct):
     stopped: bool = False
     stop: str = ""
     """Entry of the order to stop it, which is settled when it is over: a later start of this sidecar has to find it."""
-    verifying_at: int = 0
-    """Since when its work is being checked, which does not count as the agent's time; 0: the agent works."""
+    phase: Phase = "working"
+    phase_at: int = 0
+    """Since when it is in this phase. Only while it is working is it the agent's time that passes."""
     filled: int = 0
 
 
@@ -212,14 +216,15 @@ class Machine:
             held.alive_at = now
             self._acceptances.append((now + self._accept_report_ms, entry))
 
-    def verifying(self, entry: str, now: int, *, begins: bool) -> None:
-        """The agent is done, and its work is being checked and published; or it came back to the agent."""
+    def entered(self, entry: str, phase: Phase, now: int) -> bool:
+        """What runs for this order came into another phase; whether that is news."""
         held = self._held.get(entry)
-        if held is None:
-            return
-        if held.verifying_at and not begins:
-            held.deadline_at += now - held.verifying_at
-        held.verifying_at = now if begins else 0
+        if held is None or held.phase == phase:
+            return False
+        if held.phase != "working":
+            held.deadline_at += now - held.phase_at
+        held.phase, held.phase_at = phase, now
+        return True
 
     def filled(self, entry: str, percent: int) -> None:
         """So full is its agent's context window."""
@@ -292,7 +297,7 @@ class Machine:
         if reports:
             effects.append(Send(reports))
         for held in self._held.values():
-            if now >= held.deadline_at and not held.ending and not held.verifying_at:
+            if now >= held.deadline_at and not held.ending and held.phase == "working":
                 effects += self._end(held, "timeout", f"not done within {held.order.timeout_s:g} s")
         return effects
 
@@ -345,11 +350,15 @@ class Machine:
             at=now,
             state=self._activity(),
             running={held.order.token: held.order.task for held in self._held.values()},
-            verifying=tuple(held.order.token for held in self._held.values() if held.verifying_at),
+            preparing=self._in_phase("preparing"),
+            verifying=self._in_phase("verifying"),
             context={held.order.token: held.filled for held in self._held.values() if held.filled},
             unsent=unsent,
             test=test,
         )
+
+    def _in_phase(self, phase: Phase) -> tuple[str, ...]:
+        return tuple(held.order.token for held in self._held.values() if held.phase == phase)
 
     def _activity(self) -> Activity:
         if not self._held:

@@ -15,6 +15,7 @@ from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
 from agentcom.sidecar.journal import Journal, RunNote
+from agentcom.sidecar.machine import Phase
 from agentcom.sidecar.output import OutputBuffer
 from agentcom.sidecar.runners.base import Job, Runner, names_attempt, not_woken, unfit
 
@@ -35,7 +36,7 @@ class Runs:
         on_alive: called with an order's entry at the agent's first sign of life.
         on_ended: called with an order's entry and the outcome, when nothing of the attempt runs any more.
         on_suspicion: called when an attempt ended in a way that suggests that this machine cannot work.
-        on_verifying: called with an order's entry and whether its work is being checked and published.
+        on_phase: called with an order's entry and the phase that its attempt came into.
         on_filled: called with an order's entry and how full its agent's context window is, in percent.
     """
 
@@ -48,7 +49,7 @@ class Runs:
         on_alive: Callable[[str], None],
         on_ended: Callable[[str, Outcome], None],
         on_suspicion: Callable[[], None],
-        on_verifying: Callable[[str, bool], None],
+        on_phase: Callable[[str, Phase], None],
         on_filled: Callable[[str, int], None],
     ) -> None:
         self._runner = runner
@@ -58,7 +59,7 @@ class Runs:
         self._on_alive = on_alive
         self._on_ended = on_ended
         self._on_suspicion = on_suspicion
-        self._on_verifying = on_verifying
+        self._on_phase = on_phase
         self._on_filled = on_filled
         self._disowned: set[str] = set()
         """Orders that are somebody else's now."""
@@ -191,7 +192,7 @@ class Runs:
             reached=partial(self._reached.__setitem__, entry),
             offset=note.offset,
             order=order,
-            verifying=partial(self._on_verifying, entry),
+            entered=partial(self._on_phase, entry),
             filled=partial(self._on_filled, entry),
             ours=lambda: entry not in self._disowned,
         )

@@ -34,7 +34,7 @@ from agentcom.sidecar.checks import Check, machine_checks
 from agentcom.sidecar.housekeeping import keep_house, noted_tasks
 from agentcom.sidecar.incarnation import next_incarnation, superseded
 from agentcom.sidecar.journal import Journal
-from agentcom.sidecar.machine import Adopt, Disown, Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.machine import Adopt, Disown, Effect, End, Forget, Machine, Phase, Send, Start
 from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputBuffer, OutputSender
 from agentcom.sidecar.recovery import Recovered, recover
@@ -120,7 +120,7 @@ class SidecarService:
             self._alive,
             self._ended,
             self._tests.suspect,
-            self._verifying,
+            self._entered,
             self._machine.filled,
         )
         self._beats = Beats(
@@ -371,9 +371,9 @@ class SidecarService:
     def _alive(self, entry: str) -> None:
         self._machine.alive(entry, self._clock())
 
-    def _verifying(self, entry: str, begins: bool) -> None:
-        self._machine.verifying(entry, self._clock(), begins=begins)
-        self._beats.want()
+    def _entered(self, entry: str, phase: Phase) -> None:
+        if self._machine.entered(entry, phase, self._clock()):
+            self._beats.want()
 
     def _ended(self, entry: str, outcome: Outcome) -> None:
         self._perform(self._machine.ended(entry, outcome))

@@ -453,14 +453,16 @@ def test_what_ran_and_was_ended_for_its_lost_lease_does_not_begin_again_when_it_
     assert settled(effects) == ["1-0"]
 
 
-def test_time_that_is_spent_on_checks_is_not_the_agents():
+@pytest.mark.parametrize("phase", ["preparing", "verifying"])
+def test_time_that_is_spent_on_git_and_on_checks_is_not_the_agents(phase):
     sidecar = machine()
     sidecar.ordered("1-0", order(timeout_s=10), now=0)
-    sidecar.verifying("1-0", 4_000, begins=True)
+    assert sidecar.entered("1-0", phase, 4_000)
+    assert not sidecar.entered("1-0", phase, 5_000), "that is no news"
     assert sidecar.tick(now=100_000) == []
-    assert sidecar.beat(100_000, 0).verifying == (order().token,)
-    sidecar.verifying("1-0", 100_000, begins=False)
-    assert sidecar.beat(100_000, 0).verifying == ()
+    assert getattr(sidecar.beat(100_000, 0), phase) == (order().token,)
+    sidecar.entered("1-0", "working", 100_000)
+    assert (sidecar.beat(100_000, 0).verifying, sidecar.beat(100_000, 0).preparing) == ((), ())
     assert sidecar.tick(now=105_000) == []
     assert sidecar.tick(now=106_000) == [End("1-0")]
 

@@ -60,7 +60,7 @@ class Workbench:
         (folder / "home").mkdir()
         self.task = new_id(int(time.time() * 1000), os.urandom)
         self.heard = Heard()
-        self.verifying: list[bool] = []
+        self.phases: list[str] = []
         self.reached: list[Outcome] = []
         self.generation = 0
 
@@ -119,7 +119,7 @@ class Workbench:
             heard.printed,
             reached=self.reached.append,
             order=assign,
-            verifying=self.verifying.append,
+            entered=self.phases.append,
         )
 
     async def run(self, agent: str, script: str, *, spec: dict[str, Any] | None = None, **settings: Any) -> Outcome:

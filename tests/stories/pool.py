@@ -91,6 +91,7 @@ class FakePool:
         self.says: dict[str, dict[str, str]] = {}
         """What an agent's beats name, where that is not the truth."""
         self.checking: set[str] = set()
+        self.preparing: set[str] = set()
         """Tokens of attempts whose work is being checked, as beats say."""
         self.problems: dict[str, tuple[str, ...]] = {}
         """What an agent's self-tests find."""
@@ -287,6 +288,7 @@ class FakePool:
             at=0,
             state="working" if running else "idle",
             running=running,
+            preparing=tuple(sorted(self.preparing & running.keys())),
             verifying=tuple(sorted(self.checking & running.keys())),
             test=self._self_test(name),
         )

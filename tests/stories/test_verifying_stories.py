@@ -129,3 +129,27 @@ def test_beats_move_only_what_their_own_agent_runs(pool, lie):
     pool.core.apply(Beaten(said), pool.now)
     pool.commit()
     assert pool.state(task) == "working"
+
+
+@pytest.mark.pitfall_5
+@pytest.mark.pitfall_7
+def test_the_time_to_show_life_begins_when_the_agent_is_woken_and_not_while_git_is_made_ready(pool):
+    pool.agent("oak")
+    task = pool.submit()
+    pool.preparing = {pool.token(task)}
+    pool.advance(pool.policy.accept_s * 4)
+    assert pool.state(task) == "assigned"
+    pool.preparing = set()
+    pool.advance(pool.policy.accept_s + 2 * pool.policy.beat_s)
+    assert pool.task(task).attempts[0].outcome.reason == "accept_timeout"
+
+
+@pytest.mark.pitfall_7
+def test_no_agent_is_made_ready_for_ever(pool):
+    pool.agent("oak")
+    task = pool.submit()
+    pool.preparing = {pool.token(task)}
+    pool.advance(pool.policy.prepare_s)
+    assert pool.state(task) == "assigned"
+    pool.advance(pool.policy.accept_s + 1)
+    assert pool.task(task).attempts[0].outcome.reason == "accept_timeout"

@@ -99,6 +99,7 @@ class Attempt:
         """Git, before the agent is woken. An outcome where there is nothing to wake it for."""
         if self._desk is None:
             return None
+        self._job.entered("preparing")
         pull_request = await self._pull_request()
         if pull_request is not None and pull_request.state != "open":
             return _over_already(pull_request)
@@ -149,6 +150,7 @@ class Attempt:
         failure = self._note(replace(progress, envelope_tokens=progress.envelope_tokens + put_around))
         if failure is not None:
             return TurnEnd(failure, begun=False)
+        self._job.entered("working")
         return await self._means.waker.wake(self._turn_job(), self._turn_files(), text, self._progress)
 
     async def _found_turn(self, process: ProcessIdentity | None) -> TurnEnd:
@@ -161,13 +163,12 @@ class Attempt:
         while True:
             if self._progress.stage == "agent":
                 assert end is not None
-                self._job.verifying(False)
                 step = after_turn(self._progress, end, self._rules)
             elif self._progress.stage == "checks":
-                self._job.verifying(True)
+                self._job.entered("verifying")
                 step = await self._look_and_check()
             else:
-                self._job.verifying(True)
+                self._job.entered("verifying")
                 return await self._publish()
             if isinstance(step, Done):
                 return step.outcome
@@ -175,7 +176,6 @@ class Attempt:
             if failure is not None:
                 return failure
             if step.progress.stage == "agent":
-                self._job.verifying(False)
                 self._say(f"sent back to the agent: {_why(step.progress)}")
                 end = await self._wake()
 

@@ -13,6 +13,7 @@ from agentcom.model.codec import decode_report, encode
 from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import ProcessIdentity
+from agentcom.sidecar.machine import Phase
 
 SUMMARY_MAX = 4_000
 DETAIL_MAX = 2_000
@@ -44,8 +45,7 @@ class Job(Struct, frozen=True):
             what is known of it.
         offset: of an attempt that is adopted: how many were passed on before.
         order: what the scheduler said beside the spec.
-        verifying: to be called with true when the agent is done and its work is being checked, with false when it came
-            back to the agent.
+        entered: to be called with each phase that the attempt comes into.
         filled: to be called with how full the agent's context window is, in percent.
         ours: whether the attempt is still this sidecar's to speak for. What it lost must not publish anything.
     """
@@ -61,7 +61,7 @@ class Job(Struct, frozen=True):
     reached: Callable[[Outcome], None] = ignore
     offset: int = 0
     order: Assign = UNORDERED
-    verifying: Callable[[bool], None] = ignore
+    entered: Callable[[Phase], None] = ignore
     filled: Callable[[int], None] = ignore
     ours: Callable[[], bool] = lambda: True
 
