@@ -12,6 +12,7 @@ from msgspec import Struct
 from agentcom.forge.base import Draft, ForgeTrouble
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
+from agentcom.forge.origin import Origin
 from agentcom.model.codec import read_spec
 from agentcom.model.messages import Assign
 from agentcom.model.task import PullRequest
@@ -42,7 +43,7 @@ class Away(LocalForge):
 
 async def attempt(described: Described) -> None:
     kind = Away if described.forge_is_away else LocalForge
-    forge = kind(described.settings.repo, Git(Path(described.folder) / "forge", described.environ))
+    forge = kind(Origin(described.settings.repo, Git(Path(described.folder) / "forge", described.environ)))
     runner = CommandRunner(
         described.agent,
         described.settings,

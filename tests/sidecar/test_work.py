@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from agentcom.forge.base import Draft, ForgeTrouble
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
+from agentcom.forge.origin import Origin
 from agentcom.model.codec import encode
 from agentcom.model.task import PullRequest
 from agentcom.sidecar.runners import publishing
@@ -216,7 +217,7 @@ class Away(LocalForge):
     """A forge that is away for so many calls, or refuses for ever."""
 
     def __init__(self, bench: Workbench, calls: int, *, hopeless: bool = False) -> None:
-        super().__init__(str(bench.origin), Git(bench.folder / "forge", bench.environ))
+        super().__init__(Origin(str(bench.origin), Git(bench.folder / "forge", bench.environ)))
         self.calls = calls
         self.hopeless = hopeless
 
@@ -254,6 +255,19 @@ async def test_a_forge_that_stays_away_is_a_matter_for_a_person_and_the_work_is_
     assert "503: come back later" in outcome.detail
     assert outcome.evidence is not None
     assert bench.branches[f"oak/{bench.task}"] == outcome.evidence.head_sha
+
+
+@pytest.mark.pitfall_2
+async def test_work_that_only_could_not_be_published_is_not_done_again(bench: Workbench) -> None:
+    await bench.run("oak", WORK, forge=Away(bench, 10_000, hopeless=True))
+    bench.heard.events.clear()
+    outcome = await bench.run("oak", WORK)
+    assert outcome.result == "completed", outcome
+    assert bench.heard.events == [], "its agent was not woken again"
+    assert outcome.pull_request is not None
+    assert [check.passed for check in outcome.checks] == [True]
+    assert outcome.evidence is not None
+    assert outcome.evidence.commits == 1
 
 
 async def test_a_refused_token_is_not_tried_for_ever(bench: Workbench) -> None:

@@ -15,6 +15,7 @@ from msgspec import Raw
 from agentcom.forge.base import Forge
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
+from agentcom.forge.origin import Origin
 from agentcom.ids import new_id, nonce
 from agentcom.model.codec import encode
 from agentcom.model.messages import Assign
@@ -81,7 +82,7 @@ class Workbench:
 
     @property
     def forge(self) -> LocalForge:
-        return LocalForge(str(self.origin), Git(self.folder / "forge", self.environ))
+        return LocalForge(Origin(str(self.origin), Git(self.folder / "forge", self.environ)))
 
     def agent_folder(self, agent: str) -> Path:
         return self.folder / "machines" / agent / "agents" / agent

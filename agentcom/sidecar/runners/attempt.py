@@ -16,9 +16,19 @@ from agentcom.settings import Policy
 from agentcom.sidecar.runners.base import DETAIL_MAX, Job, bounded, ignore, unfit
 from agentcom.sidecar.runners.checking import Checker
 from agentcom.sidecar.runners.files import AttemptFiles
-from agentcom.sidecar.runners.progress import Progress, load, save
+from agentcom.sidecar.runners.progress import Progress, finished_before, load, save
 from agentcom.sidecar.runners.publishing import Patience, publish
-from agentcom.sidecar.runners.stages import Done, Next, Rules, after_checks, after_look, after_turn, completed, told
+from agentcom.sidecar.runners.stages import (
+    Done,
+    Next,
+    Rules,
+    after_checks,
+    after_look,
+    after_turn,
+    completed,
+    resumed_at_checks,
+    told,
+)
 from agentcom.sidecar.runners.turnend import TurnEnd
 from agentcom.sidecar.runners.turns import Waker
 from agentcom.sidecar.runners.workshop import Desk, Workshop
@@ -75,7 +85,9 @@ class Attempt:
     async def run(self) -> Outcome:
         """Begin, and take it to its end. Cancelling this ends it, with what it did saved as far as possible."""
         try:
-            outcome = await self._prepare() or await self._go_on(await self._wake())
+            outcome = await self._prepare()
+            if outcome is None:
+                outcome = await self._go_on(await self._wake() if self._progress.stage == "agent" else None)
         except anyio.get_cancelled_exc_class():
             await self._salvage()
             raise
@@ -119,7 +131,12 @@ class Attempt:
         if isinstance(named, str):
             return Outcome("failed", "checks_unreadable", bounded(named, DETAIL_MAX))
         commands = tuple(dict.fromkeys((*self._job.spec.checks, *named)))
-        return self._note(replace(self._progress, started=started, commands=commands))
+        progress = replace(self._progress, started=started, commands=commands)
+        earlier = finished_before(self._files, self._job.spec.id, started.head_sha)
+        if earlier is not None:
+            self._say("an earlier attempt was done, and could not be published: its work is checked once more")
+            progress = resumed_at_checks(progress, earlier)
+        return self._note(progress)
 
     async def _pull_request(self) -> PullRequest | None:
         """The task's, if the forge can tell: one that is away holds up no work, as git itself tells what was merged."""

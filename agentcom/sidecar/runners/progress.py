@@ -11,7 +11,7 @@ from msgspec import Struct
 from agentcom.git.place import Started
 from agentcom.model.codec import encode
 from agentcom.model.task import Check, Evidence, Outcome, Usage
-from agentcom.sidecar.runners.files import read_file
+from agentcom.sidecar.runners.files import AttemptFiles, read_file
 
 Stage = Literal["agent", "checks", "publish"]
 
@@ -73,6 +73,17 @@ def save(progress: Progress, path: Path) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_bytes(encode(progress))
     fresh.replace(path)
+
+
+def finished_before(files: AttemptFiles, task: str, head_sha: str) -> Progress | None:
+    """An earlier attempt of the agent at this task whose work passed its checks at this very commit, and which could
+    not be published: its agent need not be woken again."""
+    attempts = files.progress.parent.parent
+    for path in attempts.glob(f"{task}.*/{files.progress.name}"):
+        progress = load(path) if path != files.progress else Progress()
+        if progress.stage == "publish" and progress.evidence is not None and progress.evidence.head_sha == head_sha:
+            return progress
+    return None
 
 
 def load(path: Path) -> Progress:

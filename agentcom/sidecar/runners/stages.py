@@ -94,6 +94,20 @@ def after_checks(progress: Progress, checks: Sequence[Check], rules: Rules) -> N
     return _short(progress, problem, rules, failed)
 
 
+def resumed_at_checks(progress: Progress, earlier: Progress) -> Progress:
+    """Where an attempt begins whose work an earlier one has done: at its checks, and with nothing used so far."""
+    return replace(
+        progress,
+        stage="checks",
+        claimed=earlier.claimed,
+        no_change=earlier.no_change,
+        session=earlier.session,
+        session_cost_usd=earlier.session_cost_usd,
+        model=earlier.model,
+        program=earlier.program,
+    )
+
+
 def completed(progress: Progress, pull_request: PullRequest | None) -> Outcome:
     """All is done, and seen to be done by somebody other than the agent."""
     claimed = progress.claimed or Outcome("completed")
