@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from agentcom.client import Client
 from agentcom.model.task import ReadRecord
 from tests.patience import PATIENCE_S
@@ -74,9 +76,7 @@ class CodingPool:
         self._make_origin()
         environ = model.environ_for("claude", root / "home")
         listed = "\n".join(f"{name} = {value!r}" for name, value in environ.items())
-        text = SETTINGS.format(
-            program=claude, model=model.model_for("claude"), origin=str(self.origin), environ=listed
-        )
+        text = SETTINGS.format(program=claude, model=model.model_for("claude"), origin=str(self.origin), environ=listed)
         (root / "agentcom.toml").write_text(text)
 
     def _make_origin(self) -> None:
@@ -118,7 +118,7 @@ class CodingPool:
         return record
 
     async def _ended(self, client: Client, task: str) -> ReadRecord | None:
-        record = await client.task(task)
+        record = await client.record(task)
         return record if record is not None and record.ended_at else None
 
     def story(self) -> str:
@@ -134,8 +134,6 @@ class CodingPool:
 
 async def until(condition: Callable[[], Any], story: Callable[[], str]) -> Any:
     """Wait until this is true, and return what it is."""
-    import anyio
-
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         found = condition()

@@ -62,7 +62,7 @@ def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
         context_used=max(progress.context_used, turn.context_used),
         context_size=turn.context_size or progress.context_size,
         model=turn.model or progress.model,
-        program=turn.version or progress.program,
+        program=end.program or progress.program,
     )
     if claimed.result != "completed" or not (rules.repository or progress.commands):
         return Done(told(progress, claimed))

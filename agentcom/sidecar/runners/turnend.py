@@ -16,6 +16,7 @@ class TurnEnd(Struct, frozen=True):
         turn: what it told meanwhile.
         usage: of this turn alone.
         no_change: why it says that nothing had to be changed; empty if it does not say so.
+        program: name and version, where it told its version.
         begun: the agent was woken at all.
     """
 
@@ -23,4 +24,5 @@ class TurnEnd(Struct, frozen=True):
     turn: Turn = field(default_factory=Turn)
     usage: Usage = Usage()
     no_change: str = ""
+    program: str = ""
     begun: bool = True

@@ -203,7 +203,8 @@ class Waker:
             usage = outcome.usage or usage
         else:
             outcome = self._structured(files, ended, watch.turn)
-        return TurnEnd(outcome, watch.turn, usage, stated_in(outcome.summary).no_change)
+        program = f"{self._adapter.name} {watch.turn.version}" if watch.turn.version else ""
+        return TurnEnd(outcome, watch.turn, usage, stated_in(outcome.summary).no_change, program)
 
     def _structured(self, files: AttemptFiles, ended: Ended, turn: Turn) -> Outcome:
         """What a program says that prints events. Its terminal event decides; one that was ended because it lingered
