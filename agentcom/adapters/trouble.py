@@ -25,7 +25,8 @@ _OF_STATUS = {
 _OF_WORDS: tuple[tuple[str, str], ...] = (
     (
         "misconfigured",
-        r"insufficient_quota|exceeded your current quota|credit balance|billing (?:details|error)|unknown option|unexpected argument"
+        r"insufficient_quota|exceeded your current quota|credit balance|billing (?:details|error)|unknown option"
+        r"|unexpected argument"
         r"|unrecognized (?:option|argument)|unknown argument|invalid value|model_not_found|model not found"
         r"|unknown model|not inside a trusted directory|does not exist or you do not have access"
         r"|error loading config",
