@@ -37,6 +37,8 @@ class Prompt(Struct, frozen=True):
         usd_left: what this turn may cost; 0 means no limit.
         task_id, task_file, result_file: for programs that take files.
         prompt_file: holds `text`.
+        writable: folders outside of the workspace that it has to write to in order to commit, which are parts of the
+            clone that its worktree belongs to: for programs with a sandbox.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Prompt(Struct, frozen=True):
     task_file: str = ""
     result_file: str = ""
     prompt_file: str = ""
+    writable: tuple[str, ...] = ()
 
 
 class Launch(Struct, frozen=True):
@@ -77,12 +80,15 @@ class Used(Struct, frozen=True):
 
     Attributes:
         usage: how much.
-        total: `usage` holds for the whole turn, and takes the place of what was said before; else it is added.
-        session_cost_usd: what the session cost all in all, earlier turns included; None where the program does not say.
+        total: `usage` takes the place of all that was said since the last total; else it is added.
+        session_usage: what the session used all in all, earlier turns included, of a program that tells only that; then
+            `usage` says the same.
+        session_cost_usd: what it cost all in all, likewise.
     """
 
     usage: Usage
     total: bool = False
+    session_usage: Usage | None = None
     session_cost_usd: float | None = None
 
 
@@ -218,12 +224,15 @@ class Turn(Struct):
     """What the events of one turn add up to.
 
     `alive` is of the agent itself: a session, a model's name and an end are said by its program, also where the agent
-    never came to life. `trouble` is the last that its provider made, and None since the agent went on.
+    never came to life. `trouble` is the last that its provider made, and None since the agent went on. `over` is None
+    again when the agent goes on after what looked like its end, as some do. `counted` is `usage` as of the last total.
     """
 
     alive: bool = False
     session: str = ""
     usage: Usage = Usage()
+    counted: Usage = Usage()
+    session_usage: Usage | None = None
     session_cost_usd: float | None = None
     context_used: int = 0
     context_size: int = 0
@@ -241,11 +250,38 @@ class Turn(Struct):
         """The agent's last words."""
         return (self.over.summary if self.over is not None else "") or self.said
 
+    def ended(self, exited: Over) -> Over:
+        """How the turn ended, now that the program did; `exited` is what its adapter makes of its exit code.
+
+        A terminal event decides, then what stood in the way last.
+        """
+        if self.over is not None or exited.ok:
+            return self.over or exited
+        if self.trouble is not None:
+            trouble = self.trouble
+            return Over(False, trouble.reason, trouble.detail, trouble.resets_after_s, trouble.resets_at_s)
+        if self.denied:
+            return Over(ok=False, reason="permission_denied", detail="; ".join(self.denied))
+        return exited
+
+    def added(self, before: Usage) -> Usage:
+        """What this turn used, where `before` is what earlier turns of its session are known to have used.
+
+        A program that says less than `before` for its session counts only this turn after all.
+        """
+        usage, whole = self.usage, self.session_usage
+        if whole is not None and whole.tokens >= before.tokens:
+            usage = whole - replace(before, cost_usd=0.0)
+        if self.session_cost_usd is not None:
+            known_usd = before.cost_usd if self.session_cost_usd >= before.cost_usd else 0.0
+            usage = replace(usage, cost_usd=self.session_cost_usd - known_usd)
+        return usage
+
     def take(self, event: Event) -> None:
         """Take an event into account."""
         if isinstance(event, Alive | Said | Did | Denied | Asks):
             self.alive = True
-            self.trouble = None
+            self.trouble = self.over = None
             self._take_of_agent(event)
         else:
             self._take_of_program(event)
@@ -264,9 +300,7 @@ class Turn(Struct):
             case Session():
                 self.session = event.id
             case Used():
-                self.usage = event.usage if event.total else self.usage + event.usage
-                if event.session_cost_usd is not None:
-                    self.session_cost_usd = event.session_cost_usd
+                self._use(event)
             case Context():
                 self.context_used = max(self.context_used, event.used)
                 self.context_size = event.size or self.context_size
@@ -280,6 +314,16 @@ class Turn(Struct):
                 self.unknown[kind] = self.unknown.get(kind, 0) + 1
             case Over():
                 self.over = self._with_reset(event)
+
+    def _use(self, used: Used) -> None:
+        if used.total:
+            self.usage = self.counted = self.counted + used.usage
+        else:
+            self.usage += used.usage
+        if used.session_usage is not None:
+            self.session_usage = used.session_usage
+        if used.session_cost_usd is not None:
+            self.session_cost_usd = used.session_cost_usd
 
     def _with_reset(self, event: T) -> T:
         """What the provider refuses, with the time that it had named before where this names none."""

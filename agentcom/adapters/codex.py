@@ -6,6 +6,7 @@ Documented at https://developers.openai.com/codex/noninteractive; what is not th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from agentcom.adapters.base import Alive, Denied, Did, Event, Launch, Over, Prompt, Said, Session, Used
@@ -13,6 +14,7 @@ from agentcom.adapters.calls import CANARY_TEXT, aside, filled, names_any, optio
 from agentcom.adapters.ends import ended_without_result
 from agentcom.adapters.reading import NO_EVENT, at, items, line_of, object_in, text, unknown, whole
 from agentcom.adapters.trouble import failure, trouble
+from agentcom.model.codec import encode
 from agentcom.model.task import Usage
 from agentcom.settings import AgentSettings
 
@@ -38,7 +40,7 @@ class Codex:
             *(("resume",) if prompt.session else ()),
             "--json",
             "--skip-git-repo-check",
-            *(() if names_any(settings.arguments, *SANDBOXES) else ("-c", 'sandbox_mode="workspace-write"')),
+            *(() if names_any(settings.arguments, *SANDBOXES) else _sandbox(prompt.writable)),
             *option("-m", settings.model),
             *filled(settings.arguments, prompt),
             *((prompt.session,) if prompt.session else ()),
@@ -54,11 +56,14 @@ class Codex:
         return ended_without_result(code, last_words)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "login", "status")
+        # It looks at configuration, credentials and whether the provider can be reached; `login status` knows of no
+        # keys in the environment.
+        return aside(settings, self.program, *_configuration(settings.arguments), "doctor", "--summary")
 
     def canary(self, settings: AgentSettings) -> Launch:
         argv = (
             *aside(settings, self.program, "exec", "--json", "--skip-git-repo-check", "-s", "read-only"),
+            *_configuration(settings.arguments),
             *option("-m", settings.model),
             CANARY_TEXT,
         )
@@ -66,6 +71,17 @@ class Codex:
 
     def version(self, settings: AgentSettings) -> tuple[str, ...]:
         return aside(settings, self.program, "--version")
+
+
+def _configuration(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Those of the arguments that every subcommand takes."""
+    return tuple(part for name, value in pairwise(arguments) if name in ("-c", "--config") for part in (name, value))
+
+
+def _sandbox(writable: Sequence[str]) -> tuple[str, ...]:
+    """It may write in its workspace, but for `.git`; so it could not commit to where that points."""
+    roots = f"sandbox_workspace_write.writable_roots={encode(list(writable)).decode()}"
+    return ("-c", 'sandbox_mode="workspace-write"', *(("-c", roots) if writable else ()))
 
 
 def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
@@ -77,7 +93,9 @@ def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
         case "item.started" | "item.updated" | "item.completed" as kind:
             yield from _of_item(at(event, "item"), completed=kind == "item.completed")
         case "turn.completed":
-            yield Used(_usage(at(event, "usage")), total=True)
+            # Of a resumed session it is that of all its turns.
+            usage = _usage(at(event, "usage"))
+            yield Used(usage, total=True, session_usage=usage)
             yield Over(ok=True)
         case "turn.failed":
             yield failure(text(event, "error", "message"))
@@ -119,11 +137,12 @@ def _of_deed(what: str, item: object, completed: bool) -> Iterator[Event]:
 
 
 def _usage(usage: object) -> Usage:
-    """What was read from the cache is a part of `input_tokens` here."""
-    cached = whole(usage, "cached_input_tokens")
+    """What was read from the cache, or written into it, is a part of `input_tokens` here."""
+    cached, written = whole(usage, "cached_input_tokens"), whole(usage, "cache_write_input_tokens")
     return Usage(
-        input_tokens=max(0, whole(usage, "input_tokens") - cached),
+        input_tokens=max(0, whole(usage, "input_tokens") - cached - written),
         output_tokens=whole(usage, "output_tokens"),
         cache_read_tokens=cached,
+        cache_write_tokens=written,
         reasoning_tokens=whole(usage, "reasoning_output_tokens"),
     )

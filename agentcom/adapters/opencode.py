@@ -8,7 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agentcom.adapters.base import Alive, Context, Denied, Did, Event, Launch, Over, Prompt, Said, Session, Used
+from msgspec.structs import replace
+
+from agentcom.adapters.base import (
+    Alive,
+    Context,
+    Denied,
+    Did,
+    Event,
+    Launch,
+    Over,
+    Prompt,
+    Said,
+    Session,
+    Trouble,
+    Used,
+)
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option, program_of
 from agentcom.adapters.ends import ended_without_result
 from agentcom.adapters.reading import NO_EVENT, amount, at, line_of, object_in, text, unknown, whole
@@ -20,8 +35,8 @@ QUIET = {"OPENCODE_DISABLE_AUTOUPDATE": "1"}
 
 
 class OpenCode:
-    """Prints an event for each step; there is no terminal one, but a step that ends with anything but a call of tools
-    is the last."""
+    """Prints an event for each step. A step that ends with anything but a call of tools is the last; but where it sums
+    up a full context, another follows."""
 
     name = "opencode"
     program = "opencode"
@@ -43,10 +58,13 @@ class OpenCode:
         return tuple(_events_of(event)) if event is not None else (NO_EVENT,)
 
     def exited(self, code: int, last_words: str) -> Over:
+        # To an option that it does not know it answers with its help alone.
+        if code == 1 and "[boolean]" in last_words:
+            return Over(ok=False, reason="misconfigured", detail=f"exit code 1: {last_words}")
         return ended_without_result(code, last_words)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
+        return aside(settings, self.program, "debug", "config")
 
     def canary(self, settings: AgentSettings) -> Launch:
         argv = (
@@ -69,7 +87,7 @@ def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
         case "step_start" | "reasoning":
             yield Alive()
         case "text":
-            yield Said(text(part, "text"))
+            yield Alive() if at(part, "synthetic") is True else Said(text(part, "text"))
         case "tool_use":
             yield from _of_tool(part)
         case "step_finish":
@@ -117,6 +135,12 @@ def _of_step(part: object) -> Iterator[Event]:
             )
 
 
-def _failed(error: object) -> Over:
+def _failed(error: object) -> Over | Trouble:
     name, message = line_of(error, "name"), text(error, "data", "message") or text(error, "message")
-    return failure(": ".join(part for part in (name, message) if part), whole(error, "data", "statusCode"))
+    over = failure(": ".join(part for part in (name, message) if part), whole(error, "data", "statusCode"))
+    if over.reason == "context_exhausted":
+        # It sums up what it has, and tries again.
+        return Trouble(over.reason, over.detail)
+    after = line_of(error, "data", "responseHeaders", "retry-after")
+    known = over.reason == "rate_limited" and after.isascii() and after.isdecimal()
+    return replace(over, resets_after_s=float(after)) if known else over

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from agentcom.adapters.base import Over, Trouble
+from agentcom.adapters.resets import stamp_in, wait_in
 
 DETAIL_MAX = 2_000
 
@@ -24,10 +25,11 @@ _OF_STATUS = {
 _OF_WORDS: tuple[tuple[str, str], ...] = (
     (
         "misconfigured",
-        r"insufficient_quota|exceeded your current quota|credit balance|billing|unknown option|unexpected argument"
+        r"insufficient_quota|exceeded your current quota|credit balance|billing (?:details|error)|unknown option"
+        r"|unexpected argument"
         r"|unrecognized (?:option|argument)|unknown argument|invalid value|model_not_found|model not found"
         r"|unknown model|not inside a trusted directory|does not exist or you do not have access"
-        r"|error loading config|no such file or directory",
+        r"|error loading config",
     ),
     (
         "context_exhausted",
@@ -37,7 +39,7 @@ _OF_WORDS: tuple[tuple[str, str], ...] = (
     (
         "auth_failed",
         r"not logged in|/login\b|log ?in again|invalid (?:x-)?api[- _]key|incorrect api key|missing bearer"
-        r"|missing api[- _]key"
+        r"|missing api[- _]key|missing environment variable"
         r"|authentication|unauthori[sz]ed|\b401\b|\b403\b|forbidden|token (?:has )?expired|permission_error",
     ),
     ("rate_limited", r"rate[- _]?limit|usage limit|hit your .{0,20}limit|limit reached|too many requests|\b429\b"),
@@ -52,17 +54,6 @@ _OF_WORDS: tuple[tuple[str, str], ...] = (
     ),
 )
 _PATTERNS = tuple((reason, re.compile(words, re.IGNORECASE)) for reason, words in _OF_WORDS)
-
-_UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(days?|d|hours?|hrs?|h|minutes?|mins?|milliseconds?|ms|m|seconds?|secs?|s)\b"
-_AFTER = re.compile(
-    rf"(?:again|retry|retrying|resets?|available) (?:in|after):? (?:about )?((?:{_PART}[, ]*(?:and )?){{1,4}})",
-    re.IGNORECASE,
-)
-_AFTER_SECONDS = re.compile(
-    r"retry[-_ ]after[\"']?[:=]? ?[\"']?([0-9]{1,9}(?:\.[0-9]{1,9})?)(?![0-9.]* ?[a-z])", re.IGNORECASE
-)
-_AT = re.compile(r"limit reached\|([0-9]{10})\b")
 
 
 def reason_in(message: str, status: int = 0) -> str:
@@ -85,8 +76,8 @@ def failure(message: str, status: int = 0, *, otherwise: str = "agent_failed", r
         ok=False,
         reason=reason,
         detail=message[:DETAIL_MAX] or f"status {status}",
-        resets_after_s=resets_after_s(message) if limited else 0.0,
-        resets_at_s=(resets_at_s or _resets_at_s(message)) if limited else 0.0,
+        resets_after_s=wait_in(message) if limited else 0.0,
+        resets_at_s=(resets_at_s or stamp_in(message)) if limited else 0.0,
     )
 
 
@@ -94,23 +85,3 @@ def trouble(message: str, status: int = 0) -> Trouble:
     """The same of a request that the program makes again by itself."""
     over = failure(message, status, otherwise="retry_later")
     return Trouble(over.reason, over.detail, over.resets_after_s, over.resets_at_s)
-
-
-def resets_after_s(message: str) -> float:
-    """In how many seconds requests are taken again, as far as the message says; 0 where it does not."""
-    said = message[:DETAIL_MAX]
-    after = _AFTER.search(said)
-    if after:
-        return sum(float(number) * _unit_s(unit) for number, unit in re.findall(_PART, after[1], re.IGNORECASE))
-    plain = _AFTER_SECONDS.search(said)
-    return float(plain[1]) if plain else 0.0
-
-
-def _unit_s(unit: str) -> float:
-    unit = unit.lower()
-    return _UNITS_S["ms" if unit == "ms" or unit.startswith("milli") else unit[0]]
-
-
-def _resets_at_s(message: str) -> float:
-    at = _AT.search(message[:DETAIL_MAX])
-    return float(at[1]) if at else 0.0

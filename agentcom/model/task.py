@@ -112,6 +112,10 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
 NO_USAGE = Usage()
 
+    def __sub__(self, other: Usage) -> Usage:
+        """What this has more than `other`; of no kind less than nothing."""
+        return Usage(*(max(0, getattr(self, name) - getattr(other, name)) for name in self.__struct_fields__))
+
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
     """What git says of the work, seen by the sidecar and not by the agent.
