@@ -19,13 +19,17 @@ from typing import TypeVar
 
 import anyio
 
-from agentcom.git.environment import identity
-from agentcom.git.running import UNFIT, Git, Trouble
+from agentcom.git.environment import identity, quiet_environ
+from agentcom.git.place import Place
+from agentcom.git.running import UNFIT, Git, Trouble, run
 
 T = TypeVar("T")
 
 OURS = "refs/agentcom/origin/"
 """Where a branch stood on `origin` when it was last fetched and verified, or pushed."""
+
+PUSHED = "refs/agentcom/pushed/"
+"""Where a sidecar of this machine last pushed a task's branch to."""
 
 LOCK_POLL_S = 0.02
 STALE_LOCK_S = 5.0
@@ -33,6 +37,22 @@ STALE_LOCK_S = 5.0
 
 KEPT_DAMAGED = 2
 DAMAGED = ".damaged-"
+
+
+async def opened(place: Place) -> Git:
+    """Git for a place: the first thing of each step.
+
+    Raises:
+        Trouble: git cannot be started, or the clone cannot be written to.
+    """
+    environ = quiet_environ(place.repository.environ) | {"GIT_DIR": os.devnull}
+    argv = ["git", "config", "--includes", "-z", "--get-regexp", r"^(user\.(name|email)|core\.sshcommand)$"]
+    ran = await run(argv, environ, Path("/"), place.repository.timeout_s)
+    pairs = (entry.partition("\n") for entry in ran.out.decode("utf-8", "replace").split("\0") if entry)
+    git = Git(place, {name: value for name, _, value in pairs})
+    if _is_clone(git.clone):
+        configure(git)
+    return git
 
 
 @asynccontextmanager
@@ -77,7 +97,7 @@ async def ready(git: Git, object_format: str) -> None:
             if git.clone.exists() or git.clone.is_symlink():
                 set_aside(git.clone)
             await _make(git, object_format)
-        configure(git)
+            configure(git)
         remove_stale_locks(git.clone)
     except OSError as error:
         raise Trouble(UNFIT, f"the clone {git.clone} cannot be written to: {error}") from error
@@ -114,7 +134,11 @@ async def _take_over(git: Git, damaged: Path) -> None:
 
 def configure(git: Git) -> None:
     """Write the clone's configuration anew where it is not as it has to be: an agent can write anything into it,
-    and much of what git reads there it runs."""
+    and much of what git reads there it runs.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     clone = git.clone
     (clone / "info").mkdir(exist_ok=True)
     for unwanted in (

@@ -84,6 +84,7 @@ def quiet_environ(environ: Mapping[str, str], ssh_command: str = "") -> dict[str
         # Replaced objects and grafts would let an agent show a history that is not the one pushed.
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_GRAFT_FILE": "/dev/null",
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_LITERAL_PATHSPECS": "1",
         "GIT_MERGE_AUTOEDIT": "no",
         "LC_ALL": "C",

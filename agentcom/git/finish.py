@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from agentcom.git.adopting import Gathered, gathered, made_in
 from agentcom.git.answering import answering
-from agentcom.git.clone import locked, ready, sound
+from agentcom.git.clone import locked, opened, ready, sound
 from agentcom.git.parsing import HEADS, Changes, changes
 from agentcom.git.place import Finished, GitProblem, Place, Started
 from agentcom.git.remote import Seen, fetched
@@ -30,7 +30,7 @@ async def finish(place: Place, started: Started, *, save: bool = True) -> Finish
         started: what `start` answered.
         save: what is not committed goes to a rescue branch; else it is only named, for an agent that is sent on.
     """
-    git = await Git.opened(place)
+    git = await opened(place)
     return await sound(git, lambda: _finish(git, started, save))
 
 

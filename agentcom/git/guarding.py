@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shlex
@@ -10,8 +9,18 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
+
 from agentcom.git import hook
 from agentcom.git.place import Place, Started
+
+
+class Armed(Struct, frozen=True):
+    """Which attempt may push from a worktree, and what the worktree was started with."""
+
+    token: str
+    started: Started
 
 
 def arm(place: Place, token: str, started: Started) -> None:
@@ -22,15 +31,23 @@ def arm(place: Place, token: str, started: Started) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    told = {"token": token, "task": place.task} | rules(place, started)
+    told = {"token": token, **rules(place, started), "started": msgspec.to_builtins(started)}
     place.guard.parent.mkdir(parents=True, exist_ok=True)
     new = place.guard.with_name(f".{place.guard.name}.{secrets.token_hex(4)}.new")
     try:
-        new.write_text(json.dumps(told), encoding="utf-8")
-        new.chmod(0o600)
+        new.touch(mode=0o600)
+        new.write_bytes(msgspec.json.encode(told))
         new.replace(place.guard)
     finally:
         new.unlink(missing_ok=True)
+
+
+def armed(place: Place) -> Armed | None:
+    """Who is armed, also after the sidecar was started anew; None if nobody is, or it cannot be read."""
+    try:
+        return msgspec.json.decode(place.guard.read_bytes(), type=Armed)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def rules(place: Place, started: Started) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentcom.git.answering import answering
-from agentcom.git.clone import OURS, locked, origin_of, ready
+from agentcom.git.clone import OURS, PUSHED, locked, opened, origin_of, ready
 from agentcom.git.guarding import rules
 from agentcom.git.hook import history_refusal
 from agentcom.git.merging import merge
@@ -23,7 +23,7 @@ async def publishable(place: Place, started: Started) -> GitProblem | None:
 
     A base that has moved on is `stale_base` only if it conflicts with the work.
     """
-    git = await Git.opened(place)
+    git = await opened(place)
     seen = await fetched(git)
     head_sha = await git.commit_of(HEADS + place.branch)
     if not head_sha:
@@ -53,7 +53,7 @@ async def push(place: Place, head_sha: str, expected: str) -> GitProblem | None:
         head_sha: the commit.
         expected: where the branch on `origin` has to be now, as `Finished` says; empty: it must not be there.
     """
-    git = await Git.opened(place)
+    git = await opened(place)
     if not is_sha(head_sha) or not await git.commit_of(head_sha):
         raise Trouble(PUSH_REFUSED, f"{head_sha!r} is no commit of this clone")
     ran: Ran | None = None
@@ -90,6 +90,7 @@ async def _is_there(git: Git, head_sha: str, expected: str) -> bool:
         async with locked(git.clone, git.place.repository.timeout_s):
             await ready(git, "sha256" if len(head_sha) == 64 else "sha1")
             await git("update-ref", f"{OURS}{branch}", head_sha)
+            await git("update-ref", f"{PUSHED}{branch}", head_sha)
             await show_agents(git, {branch: head_sha})
         return True
     if seen.origin_sha != expected:

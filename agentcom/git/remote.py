@@ -11,7 +11,7 @@ from agentcom.git.clone import OURS, locked, origin_of, ready
 from agentcom.git.parsing import HEADS, heads, is_branch, named_by_head
 from agentcom.git.running import FETCH_FAILED, MISCONFIGURED, Git, Trouble
 
-TRIES_AFTER_S = (0.0, 0.2, 1.0, 3.0)
+TRIES_AFTER_S = (0.0, 0.2, 1.0)
 """A branch may move between being looked at and being fetched, and one replica of a host may be behind another."""
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import anyio.to_thread
 from msgspec import Struct
 
 from agentcom.git.clone import origin_of
@@ -69,7 +69,7 @@ async def leftovers(git: Git, tree: Tree) -> Leftovers | None:
     entries = [entry[3:] for entry in ran.out.split(b"\0") if entry]
     if not entries:
         return None
-    return _chosen(tree.files, entries)
+    return await anyio.to_thread.run_sync(_chosen, tree.files, entries)
 
 
 def _chosen(files: Path, entries: Sequence[bytes]) -> Leftovers:
@@ -115,14 +115,8 @@ async def save_files(git: Git, tree: Tree, left: Leftovers, parent: str) -> Save
         Trouble: the clone cannot take it.
     """
     with tempfile.TemporaryDirectory(prefix="agentcom-git-") as folder:
-        index = Path(folder) / "index"
-        environ = {"GIT_INDEX_FILE": str(index)}
-        with suppress(OSError):
-            shutil.copyfile(tree.gitdir / "index", index)
-        started = await git("read-tree", parent, gitdir=tree.gitdir, worktree=tree.files, environ=environ)
-        if not started.ok:
-            index.unlink(missing_ok=True)
-            await git.must("read-tree", parent, gitdir=tree.gitdir, worktree=tree.files, environ=environ)
+        environ = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        await git.must("read-tree", parent, gitdir=tree.gitdir, environ=environ)
         refused = await _add(git, tree, list(left.paths), environ)
         content = await git.must("write-tree", gitdir=tree.gitdir, environ=environ)
     message = f"What was not committed of task {git.place.task}\n\nSaved by its sidecar; not part of the work.\n"

@@ -87,26 +87,18 @@ class Ran(Struct, frozen=True):
 
 
 class Git:
-    """Calls git for a place of work. Made by `opened`, which asks once for what the user's configuration says."""
+    """Calls git for a place of work. Made by `clone.opened`.
+
+    Args:
+        place: that it is for.
+        user: what the user's configuration says of identity and ssh: name, in lower case, to value.
+    """
 
     def __init__(self, place: Place, user: Mapping[str, str]) -> None:
         self.place = place
         self.user = user
         self.clone = place.repository.clone
         self._environ = quiet_environ(place.repository.environ, user.get("core.sshcommand", ""))
-
-    @classmethod
-    async def opened(cls, place: Place) -> Git:
-        """For this place.
-
-        Raises:
-            Trouble: git cannot be started.
-        """
-        environ = quiet_environ(place.repository.environ) | {"GIT_DIR": os.devnull}
-        argv = ["git", "config", "--includes", "-z", "--get-regexp", r"^(user\.(name|email)|core\.sshcommand)$"]
-        ran = await run(argv, environ, Path("/"), place.repository.timeout_s)
-        pairs = (entry.partition("\n") for entry in ran.out.decode("utf-8", "replace").split("\0") if entry)
-        return cls(place, {name: value for name, _, value in pairs})
 
     async def __call__(
         self,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agentcom.git.adopting import gathered
 from agentcom.git.answering import answering
-from agentcom.git.clone import OURS, locked, sound
+from agentcom.git.clone import OURS, locked, opened, sound
 from agentcom.git.guarding import disarm
 from agentcom.git.merging import merge
 from agentcom.git.parsing import HEADS
@@ -17,7 +17,7 @@ from agentcom.git.remote import Seen, fetched
 from agentcom.git.rescue import Leftovers, leftovers, save_commit, save_files, send
 from agentcom.git.running import Git
 from agentcom.git.starting import Beginning, Known, Relation, beginning
-from agentcom.git.worktree import Tree, attached, give_way, on_branch, settled
+from agentcom.git.worktree import Tree, attached, give_way, on_branch, reborn, settled
 
 
 @answering
@@ -35,7 +35,7 @@ async def start(place: Place, *, keep: bool = False) -> Started | GitProblem:
         keep: leave uncommitted files as they are, for the same agent to go on with, if the branch need not move.
     """
     disarm(place)
-    git = await Git.opened(place)
+    git = await opened(place)
     return await sound(git, lambda: _start(git, keep))
 
 
@@ -47,8 +47,11 @@ async def _start(git: Git, keep: bool) -> Started:
         # An attempt whose sidecar died may have left commits on another branch.
         found = await gathered(git, tree)
         begun = await _beginning(git, seen)
-        left = await leftovers(git, tree) if tree.had_files else None
         here = await git.commit_of("HEAD", gitdir=tree.gitdir)
+        if not here:
+            here = begun.head_sha
+            await reborn(git, tree, here)
+        left = await leftovers(git, tree) if tree.had_files else None
         kept = keep and left is not None and here == begun.head_sha
         head_sha, unmerged = (here, ()) if kept else await _with_base(git, begun.head_sha, seen)
         notes = [tree.repaired, found.detail, begun.detail]

@@ -15,6 +15,8 @@ from agentcom.git.guarding import install_hook
 from agentcom.git.parsing import HEADS, is_sha
 from agentcom.git.running import UNFIT, Git, Trouble
 
+OWN = ".git-"
+
 UNDER_WAY = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -88,7 +90,7 @@ async def attached(git: Git, head_sha: str) -> Tree:
     """
     files = git.place.worktree
     try:
-        had_files = files.is_dir() and any(files.iterdir())
+        had_files = files.is_dir() and any(path.name != ".git" for path in files.iterdir())
         gitdir = gitdir_of(git.clone, files)
         repaired = ""
         if gitdir is None or not _knows_its_head(gitdir):
@@ -97,14 +99,17 @@ async def attached(git: Git, head_sha: str) -> Tree:
             repaired = "what git knew of the worktree was gone" if had_files else ""
         elif not (files / ".git").exists():
             repaired = "its .git was gone" if had_files else ""
-        repaired = _join(gitdir, files) or repaired
+        own = _join(gitdir, files)
+        if own is not None:
+            repaired = await _taken_in(git, own)
         _configure(git, gitdir)
         remove_locks(git, gitdir)
+        tree = Tree(files, gitdir, had_files, repaired)
         if had_files and not (gitdir / "index").exists():
-            await git.must("read-tree", "HEAD", gitdir=gitdir)
+            await _index_anew(git, tree)
     except OSError as error:
         raise Trouble(UNFIT, f"the worktree {files} cannot be used: {error}") from error
-    return Tree(files, gitdir, had_files, repaired)
+    return tree
 
 
 def _knows_its_head(gitdir: Path) -> bool:
@@ -133,23 +138,27 @@ async def _registered(git: Git, broken: Path | None, head_sha: str) -> Path:
     return gitdir
 
 
-def _join(gitdir: Path, files: Path) -> str:
-    """Have both point to each other; what had to be mended, if it is worth telling."""
-    mended = ""
+def _join(gitdir: Path, files: Path) -> Path | None:
+    """Have both point to each other. A repository of the agent's own that is in the way is moved out of the worktree;
+    this says where to."""
+    own = None
     files.mkdir(parents=True, exist_ok=True)
     pointer = files / ".git"
     if pointer.is_dir() and not pointer.is_symlink():
-        # A repository of the agent's own. It is kept, outside of the worktree, for what may be in it.
-        aside = files.with_name(f".{files.name}.git-{secrets.token_hex(4)}")
-        pointer.rename(aside)
-        mended = f"another repository had been made in it, which is kept in {aside}"
-    elif pointer.is_symlink():
-        pointer.unlink()
-        mended = "its .git had been replaced"
+        own = files.with_name(f".{files.name}{OWN}{secrets.token_hex(4)}")
+        pointer.rename(own)
     write_if_other(pointer, f"gitdir: {gitdir}\n")
     write_if_other(gitdir / "gitdir", f"{pointer}\n")
     write_if_other(gitdir / "commondir", "../..\n")
-    return mended
+    return own
+
+
+async def _taken_in(git: Git, own: Path) -> str:
+    """What the agent committed to a repository of its own goes to a rescue branch; for people, what became of it."""
+    branch = f"rescue/{git.place.task}/{own.name.rpartition('-')[2]}"
+    ran = await git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", str(own), f"+HEAD:{HEADS}{branch}")
+    kept = f"what was committed there is on {branch}" if ran.ok else "nothing was committed there"
+    return f"another repository had been made in it: {kept}"
 
 
 def _configure(git: Git, gitdir: Path) -> None:
@@ -179,6 +188,23 @@ async def give_way(git: Git, own: Path) -> None:
                 sha = await git.commit_of("HEAD", gitdir=gitdir)
                 if sha:
                     write_if_other(head, f"{sha}\n")
+
+
+async def _index_anew(git: Git, tree: Tree) -> None:
+    """What git notes of the files is what HEAD has, if that has anything; so what differs shows as changed."""
+    if await git.commit_of("HEAD", gitdir=tree.gitdir):
+        await git.must("read-tree", "--reset", "HEAD", gitdir=tree.gitdir)
+
+
+async def reborn(git: Git, tree: Tree, head_sha: str) -> None:
+    """HEAD stood for a commit that the clone does not have, and now does for this one. The files stay as they are.
+
+    Raises:
+        Trouble: the clone cannot take it.
+    """
+    await on_branch(git, tree, head_sha)
+    _remove(tree.gitdir / "index")
+    await _index_anew(git, tree)
 
 
 async def on_branch(git: Git, tree: Tree, head_sha: str) -> None:

@@ -188,13 +188,12 @@ async def test_a_repository_of_the_agents_own_in_place_of_the_worktree_is_kept_a
     lab.git("init", "--quiet", cwd=place.worktree)
     lab.git("config", "user.name", "me", cwd=place.worktree)
     lab.git("config", "user.email", "me@example.invalid", cwd=place.worktree)
-    lab.commit(place.worktree, "own.txt", "own\n")
+    own = lab.commit(place.worktree, "own.txt", "own\n")
     done = await lab.finished(place, began)
     assert done.problem is not None
     assert lab.shown(done.evidence.rescue, "own.txt") == "own"
-    [kept] = place.worktree.parent.glob(f".{TASK}.git-*")
-    assert str(kept) in done.detail
-    assert (kept / "HEAD").exists()
+    _, _, kept = done.detail.partition("another repository had been made in it: what was committed there is on ")
+    assert lab.sha(kept, cwd=place.worktree) == own
 
 
 async def test_a_clone_that_the_agent_removed_is_made_anew(lab: Lab, begun: Begun):
