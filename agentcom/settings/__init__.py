@@ -9,13 +9,14 @@ the environment.
 from agentcom.settings.command import PLACEHOLDERS, fill
 from agentcom.settings.loading import RESERVED_VARIABLES, load
 from agentcom.settings.rendering import describe
-from agentcom.settings.schema import AgentSettings, AlertSettings, Loaded, Policy, Settings
+from agentcom.settings.schema import AgentSettings, AlertSettings, GateSettings, Loaded, Policy, Settings
 
 __all__ = [
     "PLACEHOLDERS",
     "RESERVED_VARIABLES",
     "AgentSettings",
     "AlertSettings",
+    "GateSettings",
     "Loaded",
     "Policy",
     "Settings",

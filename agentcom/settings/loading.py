@@ -20,6 +20,7 @@ from agentcom.settings.schema import (
     AGENT_NAME_RULE,
     AgentSettings,
     AlertSettings,
+    GateSettings,
     Loaded,
     Policy,
     Settings,
@@ -31,8 +32,8 @@ PREFIX = "AGENTCOM_"
 # call agentcom itself.
 RESERVED_VARIABLES = frozenset({"AGENTCOM_CONFIG", *PROCESS_VARIABLES})
 
-# A section is "" (the top), "policy", "alerts" or "agents.NAME".
-_TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings}
+# A section is "" (the top), "policy", "alerts", "gate" or "agents.NAME".
+_TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings, "gate": GateSettings}
 _TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, "agents"}}
 _OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
 _AGENT = {info.name: info for info in fields(AgentSettings)}
@@ -50,6 +51,7 @@ _VARIABLES = MappingProxyType(
 _COMMA = re.compile(r",")
 _COMMA_BEFORE_URL = re.compile(r",\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SEPARATORS = {"retry_delays_s": _COMMA, "env_pass": _COMMA, "urls": _COMMA_BEFORE_URL}
+_SEPARATORS |= dict.fromkeys(("allow", "allow_new", "deny"), _COMMA)
 
 # An argv is never split: as one text it is a JSON array.
 _ARGV = frozenset({"command", "self_test"})
@@ -76,7 +78,8 @@ def load(file: tuple[str, str] | None, environ: Mapping[str, str], overrides: Ma
     agents = {agent: AgentSettings(**given.values(f"agents.{agent}")) for agent in given.agents}
     policy = Policy(**given.values("policy"))
     alerts = AlertSettings(**given.values("alerts"))
-    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts)
+    gate = GateSettings(**given.values("gate"))
+    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts, gate=gate)
     _check_policy(given, policy)
     _check_agents(given, agents)
     return Loaded(settings=settings, sources={key: given.source(key) for key, _ in entries(settings)})
@@ -168,7 +171,7 @@ def _take_flags(given: _Given, overrides: Mapping[str, object]) -> None:
         if section.startswith("agents."):
             given.name_agent(section.removeprefix("agents."), flag)
         elif section and section not in _TABLES:
-            expected = "a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING"
+            expected = "a setting, policy.SETTING, alerts.SETTING, gate.SETTING or agents.NAME.SETTING"
             _refuse(flag, toml_key(shortened(key)), expected)
         given.put(section, name, value, flag, lax=True)
 

@@ -37,6 +37,8 @@ def entries(settings: Settings) -> Iterator[tuple[str, object]]:
             yield f"agents.{agent}.{name}", value
     for name, value in msgspec.structs.asdict(settings.alerts).items():
         yield f"alerts.{name}", value
+    for name, value in msgspec.structs.asdict(settings.gate).items():
+        yield f"gate.{name}", value
 
 
 def _without_secrets(key: str, value: object) -> object:

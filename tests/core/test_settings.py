@@ -15,6 +15,7 @@ from agentcom.settings import (
     RESERVED_VARIABLES,
     AgentSettings,
     AlertSettings,
+    GateSettings,
     Loaded,
     Policy,
     Settings,
@@ -26,6 +27,7 @@ from agentcom.settings import (
 FILE = "/x/agentcom.toml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "agentcom.toml"
 OAK = '[agents.oak]\ncommand = ["work"]\n'
+PATTERNS = ("allow", "allow_new", "deny")
 
 
 def from_file(text: str) -> Loaded:
@@ -98,8 +100,10 @@ def test_every_setting_outside_of_agents_has_a_variable() -> None:
     policy["AGENTCOM_POLICY_RETRY_DELAYS_S"] = "0, 30,120"
     alerts = {f"AGENTCOM_ALERTS_{field.name.upper()}": str(field.default) for field in fields(AlertSettings)}
     alerts |= {"AGENTCOM_ALERTS_URLS": "ntfy://t", "AGENTCOM_ALERTS_COMMAND": '["tell", "me"]'}
+    gate = {"AGENTCOM_GATE_MAX_FILES": "20", "AGENTCOM_GATE_MAX_LINES": "400"}
+    gate |= {f"AGENTCOM_GATE_{name.upper()}": ", ".join(getattr(GateSettings(), name)) for name in PATTERNS}
     top = {"AGENTCOM_REDIS": "unix:///r", "AGENTCOM_POOL": "p", "AGENTCOM_DATA_DIR": "/d"}
-    loaded = load(None, policy | alerts | top, {})
+    loaded = load(None, policy | alerts | gate | top, {})
     told = AlertSettings(urls=("ntfy://t",), command=("tell", "me"))
     assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told)
     assert "default" not in loaded.sources.values()
@@ -116,7 +120,8 @@ def test_every_setting_has_exactly_one_source() -> None:
     policy = {f"policy.{field.name}" for field in fields(Policy)}
     oak = {f"agents.oak.{field.name}" for field in fields(AgentSettings)}
     alerts = {f"alerts.{field.name}" for field in fields(AlertSettings)}
-    assert loaded.sources.keys() == top | policy | oak | alerts
+    gate = {f"gate.{field.name}" for field in fields(GateSettings)}
+    assert loaded.sources.keys() == top | policy | oak | alerts | gate
     assert [key for key, _, _ in describe(loaded)] == list(loaded.sources)
 
 
@@ -226,6 +231,7 @@ def test_the_example_shows_every_section_and_setting() -> None:
     assert shown_in_file.keys() == {field.name for field in fields(Settings)}
     assert shown_in_file["policy"].keys() == {field.name for field in fields(Policy)}
     assert shown_in_file["alerts"].keys() == {field.name for field in fields(AlertSettings)}
+    assert shown_in_file["gate"].keys() == {field.name for field in fields(GateSettings)}
     of_agents = {name for agent in shown_in_file["agents"].values() for name in agent}
     assert of_agents == {field.name for field in fields(AgentSettings)}
 
@@ -234,6 +240,7 @@ def test_the_example_loads_and_states_the_defaults() -> None:
     settings = load((str(EXAMPLE), EXAMPLE.read_text()), {}, {}).settings
     assert settings.policy == Policy()
     assert settings.alerts == AlertSettings()
+    assert settings.gate == GateSettings()
     assert (settings.redis, settings.pool, settings.data_dir) == ("", "default", "")
     assert settings.agents["oak"].env_pass == AgentSettings().env_pass
 
@@ -273,10 +280,11 @@ def test_a_command_that_loads_can_always_be_filled(arguments: list[str]) -> None
 
 KEYS = st.sampled_from(
     [
-        *("redis", "pool", "data_dir", "policy", "alerts", "agents", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
+        *("redis", "pool", "data_dir", "policy", "alerts", "gate", "agents", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
         *(field.name for field in fields(Policy)),
         *(field.name for field in fields(AgentSettings)),
         *(field.name for field in fields(AlertSettings)),
+        *(field.name for field in fields(GateSettings)),
     ]
 )
 SCALARS = st.sampled_from(
