@@ -11,6 +11,9 @@ from agentcom.model.task import PullRequest
 MARKER = "<!-- agentcom task: {task} -->"
 """Stands in the body of every pull request, so that it is found again also where its branch was renamed."""
 
+LOCAL = "local:"
+"""How the URL of a pull request begins that is kept in the repository itself; it ends in # and the task's id."""
+
 
 class Draft(Struct, frozen=True):
     """What a pull request is to say.

@@ -86,8 +86,8 @@ class Git:
             stdin=stdin,
         )
 
-    async def read(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What git prints.
+    async def checked(self, *arguments: str, stdin: bytes = b"") -> Ran:
+        """Run git, which must succeed.
 
         Raises:
             ForgeTrouble: it failed.
@@ -95,7 +95,15 @@ class Git:
         ran = await self.run(*arguments, stdin=stdin)
         if ran.code != 0:
             raise ForgeTrouble(f"git {arguments[0]} failed: {ran.said}")
-        return ran.text
+        return ran
+
+    async def read(self, *arguments: str, stdin: bytes = b"") -> str:
+        """What git prints, as text.
+
+        Raises:
+            ForgeTrouble: it failed.
+        """
+        return (await self.checked(*arguments, stdin=stdin)).text
 
     async def _ended(self, *arguments: str, stdin: bytes = b"") -> Ran:
         try:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from agentcom.forge.base import Draft, ForgeTrouble, Merged, NotMerged, PullDetails
+from agentcom.forge.base import LOCAL, Draft, ForgeTrouble, Merged, NotMerged, PullDetails
 from agentcom.forge.origin import TRIES, Origin
 from agentcom.ids import is_id
 from agentcom.model.task import PullRequest, PullState
@@ -131,7 +131,7 @@ class LocalForge:
         return await self.origin.git.read("hash-object", "-w", "--stdin", stdin=msgspec.json.encode(document))
 
     def _at_hand(self, task: str, state: PullState) -> PullRequest:
-        return PullRequest(f"local:{self.origin.name}#{task}", state=state)
+        return PullRequest(f"{LOCAL}{self.origin.name}#{task}", state=state)
 
     async def _seen(self, task: str) -> _Seen | None:
         ref = _ref(task)

@@ -9,7 +9,16 @@ the environment.
 from agentcom.settings.command import PLACEHOLDERS, fill
 from agentcom.settings.loading import RESERVED_VARIABLES, load
 from agentcom.settings.rendering import describe
-from agentcom.settings.schema import AgentSettings, AlertSettings, CheckSettings, Loaded, Policy, Price, Settings
+from agentcom.settings.schema import (
+    AgentSettings,
+    AlertSettings,
+    CheckSettings,
+    GateSettings,
+    Loaded,
+    Policy,
+    Price,
+    Settings,
+)
 
 __all__ = [
     "PLACEHOLDERS",
@@ -17,6 +26,7 @@ __all__ = [
     "AgentSettings",
     "AlertSettings",
     "CheckSettings",
+    "GateSettings",
     "Loaded",
     "Policy",
     "Price",

@@ -23,6 +23,7 @@ from agentcom.settings.schema import (
     AgentSettings,
     AlertSettings,
     CheckSettings,
+    GateSettings,
     Loaded,
     Policy,
     Price,
@@ -37,7 +38,12 @@ RESERVED_VARIABLES = frozenset({"AGENTCOM_CONFIG", *PROCESS_VARIABLES})
 
 # A section is "" (the top), one of `_TABLES`, "agents.NAME" or "prices.MODEL", the latter with quotes where TOML has
 # them, for most names of models have dots.
-_TABLES: dict[str, type[Struct]] = {"policy": Policy, "alerts": AlertSettings, "checks": CheckSettings}
+_TABLES: dict[str, type[Struct]] = {
+    "policy": Policy,
+    "alerts": AlertSettings,
+    "checks": CheckSettings,
+    "gate": GateSettings,
+}
 _NAMED = ("agents", "prices")
 _TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, *_NAMED}}
 _OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
@@ -59,6 +65,7 @@ _VARIABLES = MappingProxyType(
 _COMMA = re.compile(r",")
 _COMMA_BEFORE_URL = re.compile(r",\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SEPARATORS = {"retry_delays_s": _COMMA, "env_pass": _COMMA, "urls": _COMMA_BEFORE_URL}
+_SEPARATORS |= dict.fromkeys(("allow", "allow_new", "deny"), _COMMA)
 
 # An argv is never split: as one text it is a JSON array.
 _ARGV = frozenset({"command", "self_test", "arguments", "commands"})
@@ -86,8 +93,11 @@ def load(file: tuple[str, str] | None, environ: Mapping[str, str], overrides: Ma
     policy = Policy(**given.values("policy"))
     alerts = AlertSettings(**given.values("alerts"))
     checks = CheckSettings(**given.values("checks"))
+    gate = GateSettings(**given.values("gate"))
     prices = {model: Price(**given.values(f"prices.{toml_key(model)}")) for model in given.models}
-    settings = Settings(**given.values(""), policy=policy, agents=agents, alerts=alerts, checks=checks, prices=prices)
+    settings = Settings(
+        **given.values(""), policy=policy, agents=agents, alerts=alerts, checks=checks, gate=gate, prices=prices
+    )
     _check_policy(given, policy)
     _check_agents(given, agents)
     return Loaded(settings=settings, sources={key: given.source(key) for key, _ in entries(settings)})
@@ -191,7 +201,7 @@ def _take_flags(given: _Given, overrides: Mapping[str, object]) -> None:
         if section.startswith("agents."):
             given.name_agent(section.removeprefix("agents."), flag)
         elif section and section not in _TABLES:
-            expected = "a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING"
+            expected = "a setting, policy.SETTING, alerts.SETTING, gate.SETTING or agents.NAME.SETTING"
             _refuse(flag, toml_key(shortened(key)), expected)
         given.put(section, name, value, flag, lax=True)
 

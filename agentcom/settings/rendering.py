@@ -35,7 +35,7 @@ def entries(settings: Settings) -> Iterator[tuple[str, object]]:
     for agent, agent_settings in settings.agents.items():
         for name, value in msgspec.structs.asdict(agent_settings).items():
             yield f"agents.{agent}.{name}", value
-    for table in ("alerts", "checks"):
+    for table in ("alerts", "checks", "gate"):
         for name, value in msgspec.structs.asdict(getattr(settings, table)).items():
             yield f"{table}.{name}", value
     for model, price in settings.prices.items():

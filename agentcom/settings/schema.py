@@ -233,6 +233,74 @@ class CheckSettings(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+Patterns = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=400)], ...],
+    Meta(max_length=1_000, description="an array of patterns of paths, such as *.md or docs/*"),
+]
+
+
+class GateSettings(Struct, frozen=True, kw_only=True):
+    """What `agentcom gate` lets through without a person. Whatever any rule is against, a person decides.
+
+    Patterns are those of a shell, but that * also matches a /. One without a / is about the name of a file in any
+    folder, one with a / about its whole path.
+    """
+
+    # How much a pull request may change: files, and lines that it adds or takes out.
+    max_files: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    max_lines: Annotated[int, Meta(ge=1, le=10_000_000)] = 400
+    # Files that it may change.
+    allow: Patterns = ("*.md", "*.rst", "*.adoc")
+    # Files that it may add, but not change: a test that is there says what must go on to hold.
+    allow_new: Patterns = (
+        "test_*.py",
+        "*_test.py",
+        "*_test.go",
+        "*_test.rb",
+        "*_spec.rb",
+        "*.test.js",
+        "*.test.jsx",
+        "*.test.ts",
+        "*.test.tsx",
+        "*.spec.js",
+        "*.spec.ts",
+    )
+    # Files that it may neither change nor add, even if another pattern allows them, in upper or lower case: what
+    # steers builds, machines, people's rights, and agents.
+    deny: Patterns = (
+        ".*",
+        ".*/*",
+        "*/.*",
+        "*.toml",
+        "*.cfg",
+        "*.ini",
+        "*.conf",
+        "*.yml",
+        "*.yaml",
+        "*.json",
+        "*.lock",
+        "*.tf",
+        "*.tfvars",
+        "*.sh",
+        "*.mk",
+        "Makefile",
+        "Dockerfile*",
+        "Jenkinsfile*",
+        "requirements*.txt",
+        "conftest.py",
+        "setup.py",
+        "CODEOWNERS",
+        "LICENSE*",
+        "AGENTS.md",
+        "CLAUDE.md",
+        "GEMINI.md",
+        "SKILL.md",
+        "BACKLOG.md",
+        "hooks/*",
+        "*/hooks/*",
+    )
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All that can be set, merged and checked."""
 
@@ -253,6 +321,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     checks: CheckSettings = CheckSettings()
     # By the beginning of the model's name; the longest that fits holds.
     prices: dict[str, Price] = field(default_factory=dict)
+    gate: GateSettings = field(default_factory=GateSettings)
 
 
 class Loaded(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from agentcom.settings import (
     AgentSettings,
     AlertSettings,
     CheckSettings,
+    GateSettings,
     Loaded,
     Policy,
     Price,
@@ -28,6 +29,7 @@ from agentcom.settings import (
 FILE = "/x/agentcom.toml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "agentcom.toml"
 OAK = '[agents.oak]\ncommand = ["work"]\n'
+PATTERNS = ("allow", "allow_new", "deny")
 
 
 def from_file(text: str) -> Loaded:
@@ -100,9 +102,11 @@ def test_every_setting_outside_of_agents_has_a_variable() -> None:
     policy["AGENTCOM_POLICY_RETRY_DELAYS_S"] = "0, 30,120"
     alerts = {f"AGENTCOM_ALERTS_{field.name.upper()}": str(field.default) for field in fields(AlertSettings)}
     alerts |= {"AGENTCOM_ALERTS_URLS": "ntfy://t", "AGENTCOM_ALERTS_COMMAND": '["tell", "me"]'}
+    gate = {"AGENTCOM_GATE_MAX_FILES": "20", "AGENTCOM_GATE_MAX_LINES": "400"}
+    gate |= {f"AGENTCOM_GATE_{name.upper()}": ", ".join(getattr(GateSettings(), name)) for name in PATTERNS}
     top = {"AGENTCOM_REDIS": "unix:///r", "AGENTCOM_POOL": "p", "AGENTCOM_DATA_DIR": "/d"}
     checks = {"AGENTCOM_CHECKS_COMMANDS": '["make test"]'}
-    loaded = load(None, policy | alerts | checks | top, {})
+    loaded = load(None, policy | alerts | checks | gate | top, {})
     told = AlertSettings(urls=("ntfy://t",), command=("tell", "me"))
     passes = CheckSettings(commands=("make test",))
     assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told, checks=passes)
@@ -121,7 +125,8 @@ def test_every_setting_has_exactly_one_source() -> None:
     oak = {f"agents.oak.{field.name}" for field in fields(AgentSettings)}
     alerts = {f"alerts.{field.name}" for field in fields(AlertSettings)}
     checks = {f"checks.{field.name}" for field in fields(CheckSettings)}
-    assert loaded.sources.keys() == top | policy | oak | alerts | checks
+    gate = {f"gate.{field.name}" for field in fields(GateSettings)}
+    assert loaded.sources.keys() == top | policy | oak | alerts | checks | gate
     assert [key for key, _, _ in describe(loaded)] == list(loaded.sources)
 
 
@@ -246,6 +251,7 @@ def test_the_example_shows_every_section_and_setting() -> None:
     assert {name for price in shown_in_file["prices"].values() for name in price} == {
         field.name for field in fields(Price)
     }
+    assert shown_in_file["gate"].keys() == {field.name for field in fields(GateSettings)}
     of_agents = {name for agent in shown_in_file["agents"].values() for name in agent}
     assert of_agents == {field.name for field in fields(AgentSettings)}
 
@@ -255,6 +261,7 @@ def test_the_example_loads_and_states_the_defaults() -> None:
     assert settings.policy == Policy()
     assert settings.alerts == AlertSettings()
     assert settings.checks == CheckSettings()
+    assert settings.gate == GateSettings()
     assert (settings.redis, settings.pool, settings.data_dir) == ("", "default", "")
     assert settings.agents["oak"].env_pass == AgentSettings().env_pass
 
@@ -299,6 +306,11 @@ KEYS = st.sampled_from(
         *(field.name for field in fields(AgentSettings)),
         *(field.name for field in fields(AlertSettings)),
         *(field.name for field in fields(Price)),
+        *("redis", "pool", "data_dir", "policy", "alerts", "gate", "agents", "oak", '"oak.1"', "Oak", '"\\n"', "x"),
+        *(field.name for field in fields(Policy)),
+        *(field.name for field in fields(AgentSettings)),
+        *(field.name for field in fields(AlertSettings)),
+        *(field.name for field in fields(GateSettings)),
     ]
 )
 SCALARS = st.sampled_from(

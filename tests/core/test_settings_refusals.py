@@ -237,11 +237,15 @@ def test_an_unknown_variable_is_refused_even_when_it_is_empty() -> None:
         ("pol", "x", "--pol: pol: expected a setting, but there is none of that name. Did you mean pool?"),
         ("policy", "x", "--policy: policy: expected a setting, but there is none of that name. Did you mean pool?"),
         ("nothing", 1, "--nothing: nothing: expected a setting, but there is none of that name. Known: data_dir, "),
-        ("a.b", 1, '--b: "a.b": expected a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING'),
+        (
+            "a.b",
+            1,
+            '--b: "a.b": expected a setting, policy.SETTING, alerts.SETTING, gate.SETTING or agents.NAME.SETTING',
+        ),
         (
             "agents.slots",
             1,
-            '--slots: "agents.slots": expected a setting, policy.SETTING, alerts.SETTING or agents.NAME.SETTING',
+            '--slots: "agents.slots": expected a setting, policy.SETTING, alerts.SETTING, gate.SETTING or agents.NAME',
         ),
         ("agents.Oak.slots", 1, "--slots: agents.Oak: expected the name of an agent"),
         ("agents.oak.slot", 1, "--slot: agents.oak.slot: expected a setting of agents.oak"),
