@@ -21,8 +21,7 @@ def told(state: State, agent: AgentRecord | None, report: Finished, now: int) ->
         return
     work = state.tasks.get(report.task)
     attempt = _attempt(work, report)
-    known_before = attempt.spent if attempt is not None else not _occupies(agent, report)
-    if known_before:
+    if _was_told(agent, attempt, report):
         state.accounts.add(agent.name, Costs(messages=1))
         return
     usage = sane(outcome.usage)
@@ -47,7 +46,9 @@ def _attempt(work: Work | None, report: Finished) -> Attempt | None:
     return next((attempt for attempt in found if attempt.agent == report.agent), None)
 
 
-def _occupies(agent: AgentRecord, report: Finished) -> bool:
-    """Whether it still has the slot that its first report frees: what it used was not told before. This is for tasks
-    that have ended, of which nothing else is remembered here."""
-    return agent.running.get(report.token) == report.task or report.token in agent.ghosts
+def _was_told(agent: AgentRecord, attempt: Attempt | None, report: Finished) -> bool:
+    """Whether what an attempt used was counted before. Of one whose task has ended nothing else is remembered here than
+    its slot, which its first report frees."""
+    if attempt is not None:
+        return attempt.spent
+    return agent.running.get(report.token) != report.task and report.token not in agent.ghosts

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, Assign, Finished
-from agentcom.model.task import Outcome
+from agentcom.model.task import Check, Outcome, Usage
 from agentcom.processes import ProcessIdentity
 from agentcom.sidecar.runners.base import Job
 from tests.simulation.hosts import Host, Plan, Run
 from tests.simulation.loop import Process
 
 FAILURES = ("exit_code", "retry_later", "misconfigured", "bad_result")
-STATED = ("rate_limited", "auth_failed", "input_required", "invalid_task")
+STATED = ("rate_limited", "auth_failed", "input_required", "invalid_task", "context_exhausted", "budget_exceeded")
 LIES = ("twice", "stale", "forged", "accepted")
 
 
@@ -65,14 +66,18 @@ class Agents:
             (manners.not_woken, lambda: Plan(wake=random.choice(("fails", "raises")))),
             (manners.silent, lambda: Plan(alive_s=-1, end_s=random.choice((-1.0, took_s, 40.0)))),
             (manners.hangs, lambda: Plan(alive_s=alive_s, end_s=random.choice((-1.0, 30 * took_s)))),
-            (manners.fails, lambda: Plan("ok", alive_s, took_s, self._failure(random.choice(FAILURES)))),
-            (manners.stated, lambda: Plan("ok", alive_s, took_s, self._failure(random.choice(STATED)))),
+            (manners.fails, lambda: Plan("ok", alive_s, end_s=took_s, outcome=self._failure(random.choice(FAILURES)))),
+            (manners.stated, lambda: Plan("ok", alive_s, end_s=took_s, outcome=self._failure(random.choice(STATED)))),
         ):
             if drawn < share:
                 return make()
             drawn -= share
         lie = random.choice(LIES) if drawn < manners.lies else ""
-        return Plan("ok", alive_s, took_s, Outcome("completed", summary="done"), lie)
+        if random.random() < 0.5:
+            return Plan("ok", alive_s, end_s=took_s, outcome=self._done(), lie=lie)
+        checked_s = alive_s + random.random() * (took_s - alive_s)
+        checks = (Check("make test", sha="b1", passed=True, exit_code=0),)
+        return Plan("ok", alive_s, checked_s, took_s, replace(self._done(), checks=checks), lie)
 
     def latest(self, token: str, host: str) -> Run | None:
         """What an attempt left on this machine: its process, or the files that say how that ended."""
@@ -81,8 +86,27 @@ class Agents:
     def self_test(self) -> str:
         return "it cannot be woken, as drawn" if self._random.random() < self.manners.not_woken else ""
 
+    def _done(self) -> Outcome:
+        return Outcome("completed", summary="done", usage=self._usage())
+
     def _failure(self, reason: str) -> Outcome:
-        return Outcome("failed", reason, "as drawn", 1)
+        asked = "what next?" if reason == "input_required" else ""
+        said = f"{self._random.randrange(3)} of 3" if reason == "context_exhausted" else ""
+        return Outcome("failed", reason, "as drawn", 1, said, usage=self._usage(), session="s", question=asked)
+
+    def _usage(self) -> Usage | None:
+        """Some agents do not say what they use."""
+        return (
+            Usage(self._random.randrange(100), 1 + self._random.randrange(100)) if self._random.random() < 0.7 else None
+        )
+
+    def checked(self, tokens: Iterable[str], host: str, now_s: float) -> tuple[str, ...]:
+        """Those of these attempts whose work is being checked on this machine now."""
+        runs = ((token, self.latest(token, host)) for token in tokens)
+        return tuple(
+            token for token, run in runs
+            if run is not None and run.ended_s is None and run.checked_s is not None and run.checked_s <= now_s
+        )  # fmt: skip
 
     def begin(self, host: Host, agent: str, incarnation: str, job: Job, process: Process | None, plan: Plan) -> Run:
         run = Run(host.name, agent, incarnation, job.entry, job.spec.id, job.token, host.next_pid())
@@ -96,7 +120,7 @@ class Agents:
 
     def _lie(self, lie: str, run: Run) -> None:
         """Say what is not so: again what was said, for an older attempt, or for somebody else's."""
-        done = Outcome("completed", summary="a lie")
+        done = Outcome("completed", summary="a lie", usage=Usage(output_tokens=10**6))
         agent, incarnation = run.agent, run.incarnation
         others = [other for other in self._known() if other[1] != run.token]
         task, token, owner = self._random.choice(others) if others else (run.task, "1.0000000000000000", agent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from agentcom.broker.keys import ORDERS_GROUP, Keys
 from agentcom.model.codec import decode_agent, decode_carried
@@ -17,7 +18,7 @@ HELP_S = 10.0
 NAMES = Keys(POOL)
 PREFIX = NAMES.task("").removesuffix("task:")
 
-LASTING = frozenset({"inbox", "reports", "open", "agents", "keys", "journal", "dead", "head"})
+LASTING = frozenset({"inbox", "reports", "open", "agents", "keys", "costs", "journal", "dead", "head"})
 """Keys that stay, each bounded otherwise."""
 
 TIMED = ("beat", "output", "refused", "leader")
@@ -62,12 +63,10 @@ class Ending:
         world = self._world
         model = world.primary.model
         if world.primary.up:
-            waiting = [
-                task.decode()
-                for task in model.zrange(NAMES.open, 0, -1)
-                if (body := model.get(NAMES.task(task.decode()))) and decode_carried(body).state == "input_required"
-            ]
-            world.desk.start(world.person.help(waiting[:100]))
+            bodies = {task.decode(): model.get(NAMES.task(task.decode())) for task in model.zrange(NAMES.open, 0, -1)}
+            records = {task: decode_carried(body) for task, body in bodies.items() if body}
+            waiting = {task: record.reason for task, record in records.items() if record.state == "input_required"}
+            world.desk.start(world.person.help(dict(islice(waiting.items(), 100))))
             agents = [decode_agent(body) for body in model.hgetall(NAMES.agents).values()]
             requests: list[AnyRequest] = [
                 Resume(agent=agent.name) for agent in agents if agent.cordoned or agent.draining
@@ -85,7 +84,7 @@ def unsettled(world: World) -> Iterator[tuple[str, str]]:
         body = model.get(NAMES.task(task.decode()))
         yield f"it is open, and {decode_carried(body).state if body else 'has no record'}", task.decode()
     for name, body in model.hgetall(NAMES.agents).items():
-        if decode_agent(body).running:
+        if decode_agent(body).running or decode_agent(body).reserved:
             yield "a slot is taken", name.decode()
     for key in model.names():
         if ":orders:" in key and model.xlen(key):
@@ -100,6 +99,7 @@ def wrong_at_the_end(world: World) -> Iterator[tuple[str, str]]:
     """What must be true when everything has settled, and is not."""
     yield from _tasks(world)
     yield from _keys(world)
+    yield from world.judge.costs_wrong(world.primary.name)
     if world.loop.spins:
         yield f"somebody spun {world.loop.spins} times", ""
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from agentcom.model.codec import decode_carried, encode
 from agentcom.model.lifecycle import RUNNING
-from agentcom.scheduler import attempts, reports
+from agentcom.scheduler import attempts, reports, spending
 from agentcom.sidecar.machine import Machine
 from tests.simulation import redis_scripts
 
@@ -88,10 +88,16 @@ def _patched_script(name: str, script: Callable[..., Any]) -> Iterator[None]:
         redis_scripts.PYTHON[name] = original
 
 
+def no_counting_once() -> AbstractContextManager[None]:
+    """What an attempt used is counted as often as it is told."""
+    return _patched(spending, "_was_told", lambda *_: False)
+
+
 FENCES: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "the token check": no_token_check,
     "the commit's compare-and-swap": no_compare_and_swap,
     "the owner check of renewals": no_renewal_ownership,
     "the incarnation": no_incarnation,
     "counting attempts before they run": not_counted_before,
+    "counting once what was used": no_counting_once,
 }

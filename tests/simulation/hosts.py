@@ -25,6 +25,7 @@ class Plan(Struct, frozen=True):
     Attributes:
         wake: `ok`, `fails` (it cannot be started), or `raises` (the runner has a defect).
         alive_s: when it first shows life; below 0: never.
+        checked_s: when the agent is done, and its work is checked from then on; below 0: it is not checked.
         end_s: when it ends by itself; below 0: never.
         outcome: how.
         lie: what it reports besides, if anything.
@@ -32,6 +33,7 @@ class Plan(Struct, frozen=True):
 
     wake: str = "ok"
     alive_s: float = 0.1
+    checked_s: float = -1.0
     end_s: float = 1.0
     outcome: Outcome = Outcome("completed")
     lie: str = ""
@@ -41,8 +43,8 @@ class Run:
     """What really happened: one process of an agent that worked on one attempt."""
 
     __slots__ = (
-        "agent", "alive_at", "began_s", "ended_s", "entry", "host", "incarnation", "on_change", "outcome", "pid",
-        "task", "timers", "token",
+        "agent", "alive_at", "began_s", "checked_s", "ended_s", "entry", "host", "incarnation", "on_change", "outcome",
+        "pid", "task", "timers", "token",
     )  # fmt: skip
 
     def __init__(self, host: str, agent: str, incarnation: str, entry: str, task: str, token: str, pid: int) -> None:
@@ -54,6 +56,8 @@ class Run:
         self.token = token
         self.pid = pid
         self.began_s = 0.0
+        self.checked_s: float | None = None
+        """From when on its work is checked, if it is."""
         self.alive_at: float | None = None
         self.ended_s: float | None = None
         self.outcome: Outcome | None = None
@@ -103,6 +107,8 @@ class Host:
         loop = self._loop
         run.began_s = loop.time()
         self.runs[run.pid] = run
+        if plan.checked_s >= 0:
+            run.checked_s = run.began_s + plan.checked_s
         if plan.alive_s >= 0:
             run.timers.append(loop.after(plan.alive_s, self._show_life, run))
         if plan.end_s >= 0:

@@ -6,7 +6,7 @@ It believes nobody: what is recorded is compared with what was reported, and tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from agentcom.broker.keys import SWEEPER, Keys
@@ -15,14 +15,16 @@ from agentcom.model.codec import (
     decode_agent,
     decode_beat,
     decode_carried,
+    decode_costs,
     decode_lines,
     decode_order,
     decode_report,
     read_spec,
 )
+from agentcom.model.costs import TOTAL, Costs
 from agentcom.model.lifecycle import ENDED, RUNNING, allowed
 from agentcom.model.messages import Accepted, Assign, Beat, Finished, Line
-from agentcom.model.task import PRIORITIES, CarriedRecord, Outcome
+from agentcom.model.task import PRIORITIES, CarriedRecord, Outcome, Usage
 from agentcom.settings import Policy
 from tests.simulation.hosts import Run
 from tests.simulation.loop import SimLoop
@@ -170,10 +172,15 @@ class Judge:
                 lines += decode_lines(rest[-1])
             elif name == "XADD" and key.startswith(self._orders_prefix):
                 self._ordered(view, key[len(self._orders_prefix) :], rest[-1])
+            elif key == self._names.costs and name == "HSET":
+                view.costs |= {
+                    raw(f).decode(): decode_costs(raw(b)) for f, b in zip(rest[::2], rest[1::2], strict=True)
+                }
             elif key == self._names.agents:
                 agents += self._agents_changed(view, name, rest)
         for line in lines:
             self.seen[line.trigger] += 1
+            self.seen[f"became {line.after}"] += line.what == "task"
             if line.what == "task":
                 self._step(view, line, records)
             elif self.tracing:
@@ -226,6 +233,10 @@ class Judge:
             self.accuse(f"it became {line.after}, and its record was not written with that", line.task)
         elif line.trigger in ("finished", "late", "accepted") and record is not None:
             self._reported_truly(line, record)
+        elif line.after == "verifying" and record is not None:
+            run = self.begun.get(record.attempts[-1].token)
+            if run is None or run.checked_s is None or run.checked_s > self._loop.time():
+                self.accuse("it counts as being checked, and nobody has checked it", line.task)
 
     def _reported_truly(self, line: Line, record: CarriedRecord) -> None:
         """What changes a task was reported, of the attempt that counts, by the agent that had it."""
@@ -257,6 +268,8 @@ class Judge:
             self.accuse(f"its record says {record.state} ({record.generation}), and the journal {told}", task)
         if known.spec is None and record.state != "rejected":
             known.spec = read_spec(record.spec)
+        if known.record is not None and known.record.branch not in ("", record.branch):
+            self.accuse(f"its branch was {known.record.branch}, and is {record.branch} now", task)
         known.record = record
         self._file(view, task, known, record)
         if record.state == "failed" and not record.reason:
@@ -278,6 +291,11 @@ class Judge:
         cap = known.spec.max_attempts or self._policy.max_attempts
         if counted > cap:
             self.accuse(f"this is its attempt number {counted}, over its cap of {cap}", task)
+        if record.part - record.granted_parts > self._policy.max_parts:
+            self.accuse(f"this is its part {record.part}, over its bound", task)
+        budget = known.spec.budget_tokens and known.spec.budget_tokens + record.granted_tokens
+        if budget and record.spent.new_tokens >= budget:
+            self.accuse(f"it begins with {record.spent.new_tokens} of {budget} tokens spent", task)
         agent = view.agents[attempt.agent]
         if not agent.in_service:
             self.accuse(f"it is given to {agent.name}, which is {agent.link} and {agent.health}", task)
@@ -299,6 +317,35 @@ class Judge:
             return
         if len(agent.running) > agent.card.slots:
             self.accuse(f"it has {len(agent.running)} orders for {agent.card.slots} slots", name)
+        for task in agent.reserved:
+            if view.tasks[task].state != "input_required":
+                self.accuse(f"it keeps a slot for {task}, which is {view.tasks[task].state}", name)
+
+    # ----------------------------------------------------------------- costs
+
+    def costs_wrong(self, server: str) -> Iterator[tuple[str, str]]:
+        """What is kept of costs against what was reported of attempts that there really were."""
+        view = self.views[server]
+        told = {token: usage for token in self.begun if (usage := self._usage_of(token)) is not None}
+        counted: dict[str, Usage] = {}
+        for task, known in view.tasks.items():
+            attempts = known.record.attempts if known.record is not None else ()
+            spent = {one.token: told[one.token] for one in attempts if one.spent}
+            if known.record is not None and known.record.spent != sum(spent.values(), Usage()):
+                yield f"it is said to have used {known.record.spent}, and was told of {spent}", task
+            counted |= spent
+        total = view.costs.get(TOTAL, Costs()).usage.tokens
+        least, most = (sum(usage.tokens for usage in usages.values()) for usages in (counted, told))
+        if not least <= total <= most:
+            yield f"{total} tokens are counted, and not {least} to {most}", ""
+        days = sum(costs.usage.tokens for field, costs in view.costs.items() if "/" in field)
+        if days != total:
+            yield f"{total} tokens are counted, and by agent {days}", ""
+
+    def _usage_of(self, token: str) -> Usage | None:
+        """What an attempt was said to have used, by the agent that made it."""
+        reports = (report for report in self._finished.get(token, ()) if report.agent == self.begun[token].agent)
+        return next((report.outcome.usage for report in reports if report.outcome.usage is not None), None)
 
     # -------------------------------------------------------------- fairness
 

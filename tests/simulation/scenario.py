@@ -26,6 +26,9 @@ POLICY = Policy(
     grace_s=3.0,
     lease_s=10.0,
     key_retention_s=86_400.0,
+    max_parts=3,
+    warm_wait_s=15.0,
+    answer_s=300.0,
 )
 
 FAULTS = {
@@ -117,10 +120,11 @@ def wild(seed: int, only: tuple[str, ...] = ()) -> Scenario:
             hangs=random.choice((0.0, 0.05)),
             silent=random.choice((0.0, 0.05)),
             not_woken=random.choice((0.0, 0.05)),
-            stated=random.choice((0.0, 0.05)),
+            stated=random.choice((0.0, 0.1)),
             lies=random.choice((0.0, 0.2)),
         ),
         faults=tuple(faults),
+        policy=replace(POLICY, input_holds_slot=random.random() < 0.3, answer_s=random.choice((0.0, 5.0, 300.0))),
     )
 
 

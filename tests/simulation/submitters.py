@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ from agentcom.broker.client_store import ClientStore
 from agentcom.broker.connection import TROUBLE
 from agentcom.ids import IdMaker
 from agentcom.model.codec import encode
-from agentcom.model.messages import AnyRequest, Cancel, Requeue, Retry, Submit
+from agentcom.model.messages import Answer, AnyRequest, Cancel, Requeue, Retry, Submit
 from agentcom.model.task import TaskSpec
 from tests.simulation.scenario import Scenario
 
@@ -100,6 +100,8 @@ class Submitter:
             named["max_attempts"] = random.randrange(1, 4)
         elif drawn < 0.33:
             named["agent"] = "agent-1"
+        elif drawn < 0.43:
+            named["budget_tokens"] = random.randrange(1, 300)
         spec = TaskSpec(id=self._ids.make(), text="do it", **named)
         self.submissions[spec.id] = Submission(spec, doomed=doomed)
         return spec
@@ -110,8 +112,8 @@ class Submitter:
 
     def _request(self) -> AnyRequest:
         tasks = self._some_tasks(1) or ["none"]
-        kind = self._random.choice((Cancel, Retry, Requeue))
-        return kind(task=tasks[0])
+        kind = self._random.choice((Cancel, Retry, Requeue, Answer))
+        return Answer(task=tasks[0], text="so") if kind is Answer else kind(task=tasks[0])
 
     async def _send(self, requests: list[AnyRequest]) -> None:
         while True:
@@ -137,10 +139,15 @@ class Person:
             except TROUBLE:
                 return
 
-    async def help(self, tasks: list[str]) -> None:
-        """Send these on, once; cancel them, if they come again."""
+    async def help(self, tasks: Mapping[str, str]) -> None:
+        """Do what these wait for, by task the reason, once; cancel them, if they come again."""
         requests: list[AnyRequest] = []
-        for task in tasks:
+        for task, reason in tasks.items():
             self._helped[task] = self._helped.get(task, 0) + 1
-            requests.append(Retry(task=task) if self._helped[task] == 1 else Cancel(task=task, why="nobody can"))
+            if self._helped[task] > 1:
+                requests.append(Cancel(task=task, why="nobody can"))
+            elif reason == "input_required":
+                requests.append(Answer(task=task, text="this"))
+            else:
+                requests.append(Retry(task=task, add_tokens=100 if reason == "budget_exceeded" else 0))
         await self.send(requests)

@@ -47,7 +47,7 @@ REACHED = frozenset(
         "resume",
         "lead",
     ]
-) | {"order stop", "order ask", "run adopted", "end found"}
+) | {"order stop", "order ask", "run adopted", "end found", "became verifying", "answer", "deadline", "beat"}
 """What must come up in the wild seeds, or they would prove little."""
 
 

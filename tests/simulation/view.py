@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import Costs
 from agentcom.model.task import CarriedRecord, TaskSpec
 
 BEATS_KEPT = 6
@@ -42,6 +43,8 @@ class View:
         """By agent: when the last beats came, of which incarnation."""
         self.fresh: dict[tuple[Any, ...], dict[str, None]] = {}
         """Waiting tasks that never failed, by what they ask for and their priority."""
+        self.costs: dict[str, Costs] = {}
+        """What is kept of costs."""
         self.orders: dict[tuple[str, str], str] = {}
         """(agent, token) → task of assignments that were ordered."""
 
@@ -51,6 +54,7 @@ class View:
         twin.agents = dict(self.agents)
         twin.beats = {agent: deque(times, BEATS_KEPT) for agent, times in self.beats.items()}
         twin.fresh = {demand: dict(tasks) for demand, tasks in self.fresh.items()}
+        twin.costs = dict(self.costs)
         twin.orders = dict(self.orders)
         return twin
 

@@ -19,10 +19,12 @@ from typing import Any
 
 import anyio.to_thread
 from anyio._backends import _asyncio as anyio_asyncio
+from msgspec.structs import replace
 
 from agentcom.broker.client_store import ClientStore
 from agentcom.errors import ConfigurationError
 from agentcom.model.agent import Card
+from agentcom.model.messages import Beat
 from agentcom.scheduler.service import SchedulerService
 from agentcom.sidecar import output
 from agentcom.sidecar.service import SidecarService
@@ -226,7 +228,14 @@ class World:
             journal=SimJournal(disk, process),  # type: ignore[arg-type]
             checks={"the disk": _check_of(disk)},
         )
+        machine = seat.service._machine
+        machine.beat = partial(self._beat, machine.beat, seat.host)
         await seat.service.run()
+
+    def _beat(self, beat: Callable[..., Beat], host: Host, *arguments: Any, **options: Any) -> Beat:
+        """What a sidecar says, with what of it is being checked."""
+        told = beat(*arguments, **options)
+        return replace(told, verifying=self.agents.checked(told.running, host.name, self.loop.time()))
 
     def _ended(self, seat: Seat, process: Process, done: Any) -> None:
         if not process.alive:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from agentcom.ids import IdMaker
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.codec import (
@@ -24,7 +26,7 @@ from agentcom.model.codec import (
     encode,
 )
 from agentcom.model.commit import Commit
-from agentcom.model.costs import TOTAL, Costs
+from agentcom.model.costs import TOTAL, Costs, day_and_agent, sane
 from agentcom.model.lifecycle import ENDED, RUNNING, allowed
 from agentcom.model.messages import (
     Accepted,
@@ -97,6 +99,8 @@ class FakePool:
         """What an agent's self-tests find."""
         self._beats = 0
         self._state_of: dict[str, str] = {}
+        self._used: dict[str, int] = {}
+        """By token, the most that was said to have been written in that attempt."""
         self._outcomes: Counter[str] = Counter()
         self._count = 0
         self._random = 0
@@ -329,6 +333,8 @@ class FakePool:
             order = decode_order(body)
             if isinstance(order, Assign) and order.token == token:
                 del held[entry]
+        if outcome.usage is not None:
+            self._used[token] = max(self._used.get(token, 0), sane(outcome.usage).output_tokens)
         sent = encode(Finished(agent=agent, incarnation="", task=task, token=token, outcome=outcome))
         self.put("reports", sent)
         return sent
@@ -471,6 +477,7 @@ class FakePool:
         waiting = [record for record in records.values() if record.state == "queued"]
         assert self.core.waiting() == len(waiting)
         self._judge_waiting(waiting, agents)
+        self._judge_costs()
 
     def _judge_record(self, task: str, record: ReadRecord, agents: dict[str, AgentRecord]) -> None:
         if record.state in RUNNING:
@@ -503,6 +510,19 @@ class FakePool:
     def max_slots(self, name: str, agent: AgentRecord) -> int:
         """How much work an agent may have at most."""
         return agent.card.slots
+
+    def _judge_costs(self) -> None:
+        """What is kept of costs adds up, and nothing of it is counted twice."""
+        costs = {field: decode_costs(body) for field, body in self.costs.items()}
+        fields = {field: day_and_agent(field) for field in costs if field != TOTAL}
+        days = {day for day, _ in fields.values()}
+        assert len(days) <= self.policy.costs_days
+        for day in days:
+            agents = Costs()
+            for field in (field for field, (of, agent) in fields.items() if of == day and agent):
+                agents.add(costs[field])
+            assert replace(agents, seconds=0) == replace(costs[day], seconds=0), "a day is not the sum of its agents"
+        assert costs.get(TOTAL, Costs()).usage.output_tokens <= sum(self._used.values()), "counted twice"
 
     def _judge_waiting(self, waiting: list[ReadRecord], agents: dict[str, AgentRecord]) -> None:
         """Whoever is free and could do a waiting task has no right to be free."""

@@ -6,8 +6,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from msgspec.structs import replace
 
 from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import Cordon, Drain, Requeue, Reset, Resume
-from agentcom.model.task import Outcome
+from agentcom.model.messages import Answer, Cordon, Drain, Requeue, Reset, Resume, Retry
+from agentcom.model.task import Evidence, Outcome, Usage
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
@@ -25,8 +25,14 @@ POLICY = Policy(
     livelock_requeues=5,
     retention_s=500,
     max_keys=3,
+    max_parts=3,
+    warm_wait_s=7,
+    answer_s=200,
+    input_holds_slot=True,
+    costs_days=2,
 )
 RESULTS = ["completed", "failed", "canceled", "lost", "handed_back"]
+ONE = Usage(output_tokens=1)
 REASONS = [
     "",
     "exit_code",
@@ -38,7 +44,22 @@ REASONS = [
     "canceled",
     "rate_limited",
     "auth_failed",
+    "timeout",
+    "verification_failed",
+    "context_exhausted",
+    "input_required",
+    "budget_exceeded",
 ]
+ENDS = st.builds(
+    Outcome,
+    result=st.sampled_from(RESULTS),
+    reason=st.sampled_from(REASONS),
+    summary=st.sampled_from(["", "half"]),
+    usage=st.sampled_from([None, None, ONE]),
+    evidence=st.sampled_from([None, None, Evidence(head_sha="b1", base_sha="a0")]),
+    question=st.sampled_from(["", "", "which?"]),
+    session=st.sampled_from(["", "s1"]),
+)
 
 
 class Pool(FakePool):
@@ -81,6 +102,7 @@ class AnyDay(RuleBasedStateMachine):
         max_attempts=st.sampled_from([0, 1, 2]),
         key=st.sampled_from(["", "", "", "", "", "", "k1", "k2", "k3", "k4"]),
         context_tokens=st.sampled_from([0, 0, 500, 900]),
+        budget_tokens=st.sampled_from([0, 0, 1, 2]),
     )
     def submit(self, **spec):
         task = self.pool.submit(**spec)
@@ -108,9 +130,13 @@ class AnyDay(RuleBasedStateMachine):
     def cancel(self, task):
         self.pool.cancel(task)
 
-    @rule(task=tasks)
-    def send_back(self, task):
-        self.pool.retry(task)
+    @rule(task=tasks, more=st.sampled_from([0, 0, 1, 2]))
+    def send_back(self, task, more):
+        self.pool.ask(Retry(task=task, add_tokens=more))
+
+    @rule(task=tasks, text=st.sampled_from(["this", "that"]), more=st.sampled_from([0, 2]))
+    def answer(self, task, text, more):
+        self.pool.ask(Answer(task=task, text=text, add_tokens=more))
 
     # --------------------------------------------------------------- agents
 
@@ -160,20 +186,29 @@ class AnyDay(RuleBasedStateMachine):
         if self.pool.task(task).attempts:
             self.pool.accept(task)
 
-    @rule(target=sent, pick=st.integers(0, 99), result=st.sampled_from(RESULTS), reason=st.sampled_from(REASONS))
-    def finish(self, pick, result, reason):
+    @rule(pick=st.integers(0, 99), back=st.booleans())
+    def goes_to_its_checks(self, pick, back):
+        task = self.running(pick)
+        if task is None or self.pool.where(task) not in self.pool.beating:
+            return
+        token, name = self.pool.token(task), self.pool.where(task)
+        (self.pool.checking.discard if back else self.pool.checking.add)(token)
+        self.pool.beat(name, self.pool.beating[name])
+
+    @rule(target=sent, pick=st.integers(0, 99), outcome=ENDS)
+    def finish(self, pick, outcome):
         task = self.running(pick)
         if task is None:
             return multiple()
-        return self.pool.report(task, self.pool.token(task), self.pool.where(task), Outcome(result, reason))
+        return self.pool.report(task, self.pool.token(task), self.pool.where(task), outcome)
 
-    @rule(target=sent, task=tasks, data=st.data(), result=st.sampled_from(RESULTS), reason=st.sampled_from(REASONS))
-    def report_late(self, task, data, result, reason):
+    @rule(target=sent, task=tasks, data=st.data(), outcome=ENDS)
+    def report_late(self, task, data, outcome):
         attempts = self.pool.task(task).attempts
         if not attempts:
             return multiple()
         attempt = data.draw(st.sampled_from(attempts))
-        return self.pool.report(task, attempt.token, attempt.agent, Outcome(result, reason))
+        return self.pool.report(task, attempt.token, attempt.agent, outcome)
 
     @rule(sent=sent)
     def report_again(self, sent):
@@ -268,7 +303,7 @@ class AnyDay(RuleBasedStateMachine):
                 if pool.state(task) in RUNNING:
                     pool.finish(task)
                 elif pool.state(task) == "input_required":
-                    pool.retry(task)
+                    pool.ask(Retry(task=task, add_tokens=100 if pool.task(task).spec.budget_tokens else 0))
             pool.advance(61)
             pool.sweep()
         assert {pool.state(task) for task in pool.records} <= ENDED
