@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from agentcom.model.agent import Activity, Card
-from agentcom.model.task import Outcome, PullRequest, TaskSpec
+from agentcom.model.task import NO_USAGE, Outcome, PullRequest, TaskSpec, Usage
 
 PROTOCOL = 1
 
@@ -220,7 +220,7 @@ class Assign(Order, frozen=True, tag="assign"):
         timeout_s: how long the agent may work on it.
         branch: the task's, the same for all attempts.
         part, summary: after an agent had run out of context: which part this is, and what the one before said.
-        session, session_cost_usd: of an earlier attempt by this agent, to resume, and what of its cost is counted.
+        session, session_usage: of an earlier attempt by this agent, to resume, and what of its usage is counted.
         question, answer: what an earlier attempt asked a person, and what that said.
         tokens_left, usd_left: of the task's budget; 0 means no limit.
         pull_request: the one of its work, as far as the pool knows.
@@ -233,7 +233,7 @@ class Assign(Order, frozen=True, tag="assign"):
     part: int = 1
     summary: str = ""
     session: str = ""
-    session_cost_usd: float = 0.0
+    session_usage: Usage = NO_USAGE
     question: str = ""
     answer: str = ""
     tokens_left: int = 0

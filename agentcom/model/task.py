@@ -109,12 +109,12 @@ class Usage(Struct, frozen=True, omit_defaults=True):
             self.cost_usd + other.cost_usd,
         )
 
-
-NO_USAGE = Usage()
-
     def __sub__(self, other: Usage) -> Usage:
         """What this has more than `other`; of no kind less than nothing."""
         return Usage(*(max(0, getattr(self, name) - getattr(other, name)) for name in self.__struct_fields__))
+
+
+NO_USAGE = Usage()
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
@@ -193,7 +193,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
         checks: what was checked, at which commit, by whom.
         pull_request: where the work can be reviewed.
         session: of the agent, for a later attempt to resume.
-        session_cost_usd: what that session cost all in all, where the agent tells only that.
+        session_usage: what that session used all in all, this attempt included: some agents tell only that.
         model: that the agent used.
         program: the agent's program and version.
         context_used, context_size: the fullest its context window was, and how large that is; 0 means unknown.
@@ -214,7 +214,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     checks: tuple[Check, ...] = ()
     pull_request: PullRequest | None = None
     session: str = ""
-    session_cost_usd: float = 0.0
+    session_usage: Usage = NO_USAGE
     model: str = ""
     program: str = ""
     context_used: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentcom.model.agent import AgentRecord
 from agentcom.model.messages import Assign
 from agentcom.model.reasons import resumes
-from agentcom.model.task import Attempt, CarriedRecord, Outcome
+from agentcom.model.task import NO_USAGE, Attempt, CarriedRecord, Outcome, Usage
 from agentcom.scheduler.parts import asks, is_full
 from agentcom.scheduler.work import Work
 
@@ -20,7 +20,7 @@ def order_of(work: Work, agent: AgentRecord) -> Assign:
     """The order of its latest attempt, which this agent makes."""
     record = work.record
     attempt = record.attempts[-1]
-    session, session_cost_usd = _session(record, agent.name)
+    session, session_usage = _session(record, agent.name)
     answered = record.answer != ""
     return Assign(
         incarnation=agent.incarnation,
@@ -33,7 +33,7 @@ def order_of(work: Work, agent: AgentRecord) -> Assign:
         part=record.part,
         summary=record.parts_summary,
         session=session,
-        session_cost_usd=session_cost_usd,
+        session_usage=session_usage,
         question=record.question if answered else "",
         answer=record.answer,
         tokens_left=work.tokens_left,
@@ -51,18 +51,18 @@ def warm_agent(record: CarriedRecord) -> str:
     return last.agent if is_full(last.outcome) or (record.answer and asks(last.outcome)) else ""
 
 
-def _session(record: CarriedRecord, agent: str) -> tuple[str, float]:
-    """The session that the latest attempt may resume, and what of its cost is counted already: of an attempt by the
+def _session(record: CarriedRecord, agent: str) -> tuple[str, Usage]:
+    """The session that the latest attempt may resume, and what of its usage is counted already: of an attempt by the
     same agent, since when nobody else has worked on the task, and nothing speaks against going on in it."""
     for attempt in reversed(record.attempts[:-1]):
         ended = _end(attempt)
         if ended is None or not resumes(ended.reason):
             break
         if attempt.agent == agent and ended.session:
-            return ended.session, ended.session_cost_usd
+            return ended.session, ended.session_usage
         if attempt.agent != agent and ended.result != "handed_back":
             break
-    return "", 0.0
+    return "", NO_USAGE
 
 
 def _end(attempt: Attempt) -> Outcome | None:

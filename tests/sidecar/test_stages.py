@@ -49,11 +49,11 @@ def test_with_either_its_word_is_not_enough(rules: Rules, commands: tuple[str, .
 
 
 def test_what_it_says_that_it_failed_is_over_and_tells_what_it_used() -> None:
-    turn = Turn(session="s", session_cost_usd=0.5, model="m", context_used=900, context_size=1_000)
+    turn = Turn(session="s", model="m", context_used=900, context_size=1_000)
     said = ended(Outcome("failed", "rate_limited"), turn, usage=Usage(input_tokens=7, cost_usd=0.2), program="x 1.2")
     outcome = over(after_turn(Progress(spent=Usage(input_tokens=3)), said, GIT))
     assert (outcome.reason, outcome.usage) == ("rate_limited", Usage(input_tokens=10, cost_usd=0.2))
-    assert (outcome.session, outcome.session_cost_usd, outcome.model) == ("s", 0.5, "m")
+    assert (outcome.session, outcome.session_usage, outcome.model) == ("s", Usage(input_tokens=7, cost_usd=0.2), "m")
     assert (outcome.program, outcome.context_used, outcome.context_size) == ("x 1.2", 900, 1_000)
 
 

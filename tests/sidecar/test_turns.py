@@ -240,11 +240,11 @@ async def test_who_exceeds_the_budget_is_ended_and_what_it_used_is_told(bench: B
 
 async def test_of_a_resumed_session_only_what_was_added_is_counted(bench: Bench) -> None:
     script = f"say(session=sys.argv[1], cost=5.0, used=7); {OK}"
-    outcome = await bench.run(script, session="s-1", session_cost_usd=3.5)
+    outcome = await bench.run(script, session="s-1", session_usage=Usage(cost_usd=3.5))
     assert outcome.usage == Usage(input_tokens=7, cost_usd=1.5)
-    assert (outcome.session, outcome.session_cost_usd) == ("s-1", 5.0)
+    assert (outcome.session, outcome.session_usage) == ("s-1", Usage(input_tokens=7, cost_usd=5.0))
     fresh = await Bench(bench.folder / "x").run(
-        f"say(session='s-2', cost=5.0, used=7); {OK}", session="s-1", session_cost_usd=3.5
+        f"say(session='s-2', cost=5.0, used=7); {OK}", session="s-1", session_usage=Usage(cost_usd=3.5)
     )
     assert fresh.usage == Usage(input_tokens=7, cost_usd=5.0), "it began another session"
 

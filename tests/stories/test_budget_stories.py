@@ -108,11 +108,13 @@ def test_what_cannot_be_added_is_refused(pool, more, why):
 def test_an_agent_that_was_ended_for_its_budget_goes_on_in_its_session(pool):
     pool.agent("oak")
     task = pool.submit(budget_usd=2.0)
-    pool.end(task, Outcome("failed", "budget_exceeded", usage=used(2.01), session="s1", session_cost_usd=2.01))
+    pool.end(
+        task, Outcome("failed", "budget_exceeded", usage=used(2.01), session="s1", session_usage=Usage(cost_usd=2.01))
+    )
     assert pool.state(task) == "input_required"
     assert pool.agent_record("oak").failed == 0, "that is no failure of the agent"
     pool.ask(Retry(task=task, add_usd=1.0))
-    assert (pool.order(task).session, pool.order(task).session_cost_usd) == ("s1", 2.01)
+    assert (pool.order(task).session, pool.order(task).session_usage) == ("s1", Usage(cost_usd=2.01))
 
 
 @pytest.mark.parametrize("state", ["queued", "retry_wait"])

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from agentcom.ids import is_id
 from agentcom.model.messages import Cordon, Resume
-from agentcom.model.task import Evidence, Outcome, PullRequest
+from agentcom.model.task import Evidence, Outcome, PullRequest, Usage
 from agentcom.scheduler.livelock import SIGN
 from tests.stories.pool import CALM, FakePool
 
@@ -73,8 +73,8 @@ def test_an_agent_resumes_its_session(pool, reason):
     task = pool.submit()
     assert pool.order(task).session == ""
     result = "lost" if reason == "lost" else "failed"
-    pool.end(task, Outcome(result, reason, session="s1", session_cost_usd=1.5))
-    assert (pool.order(task).session, pool.order(task).session_cost_usd) == ("s1", 1.5)
+    pool.end(task, Outcome(result, reason, session="s1", session_usage=Usage(cost_usd=1.5)))
+    assert (pool.order(task).session, pool.order(task).session_usage) == ("s1", Usage(cost_usd=1.5))
 
 
 @pytest.mark.parametrize("reason", ["exit_code", "stalled", "wake_failed", "context_exhausted"])

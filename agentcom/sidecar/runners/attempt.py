@@ -77,7 +77,7 @@ class Attempt:
         order = job.order
         self._progress = Progress(
             session=order.session,
-            session_cost_usd=order.session_cost_usd,
+            session_usage=order.session_usage,
             program=means.program,
             commands=job.spec.checks,
         )
@@ -168,7 +168,8 @@ class Attempt:
         if failure is not None:
             return TurnEnd(failure, begun=False)
         self._job.entered("working")
-        return await self._means.waker.wake(self._turn_job(), self._turn_files(), text, self._progress)
+        writable = self._desk.writable if self._desk is not None else ()
+        return await self._means.waker.wake(self._turn_job(), self._turn_files(), text, self._progress, writable)
 
     async def _found_turn(self, process: ProcessIdentity | None) -> TurnEnd:
         """The turn that was under way. One that had only been decided on begins now."""

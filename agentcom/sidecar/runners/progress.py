@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from agentcom.git.place import Started
 from agentcom.model.codec import encode
-from agentcom.model.task import Check, Evidence, Outcome, Usage
+from agentcom.model.task import NO_USAGE, Check, Evidence, Outcome, Usage
 from agentcom.sidecar.runners.files import AttemptFiles, read_file
 
 Stage = Literal["agent", "checks", "publish"]
@@ -31,7 +31,7 @@ class Progress(Struct, frozen=True, omit_defaults=True):
             checks that it did not pass.
         returned: how often its work came back.
         spent: usage of the turns that are over.
-        session, session_cost_usd: of the agent, as of its last turn.
+        session, session_usage: of the agent as of its last turn, and what that used all in all.
         context_used, context_size: the fullest that its window was.
         model, program: that it said it uses.
         envelope_tokens: put around the task's text so far.
@@ -49,9 +49,9 @@ class Progress(Struct, frozen=True, omit_defaults=True):
     problem: str = ""
     failed: tuple[Check, ...] = ()
     returned: int = 0
-    spent: Usage = Usage()
+    spent: Usage = NO_USAGE
     session: str = ""
-    session_cost_usd: float = 0.0
+    session_usage: Usage = NO_USAGE
     context_used: int = 0
     context_size: int = 0
     model: str = ""

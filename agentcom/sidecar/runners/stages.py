@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agentcom.git.place import Finished, GitProblem
-from agentcom.model.task import Check, Outcome, PullRequest
+from agentcom.model.task import NO_USAGE, Check, Outcome, PullRequest
 from agentcom.sidecar.runners.base import DETAIL_MAX, bounded
 from agentcom.sidecar.runners.progress import Progress
 from agentcom.sidecar.runners.turnend import TurnEnd
@@ -52,13 +52,14 @@ class Rules(Struct, frozen=True):
 def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
     """The agent's turn is over."""
     turn, claimed = end.turn, end.outcome
+    goes_on = turn.session in ("", progress.session)
     progress = replace(
         progress,
         claimed=claimed,
         no_change=end.no_change,
         spent=progress.spent + end.usage,
         session=turn.session or progress.session,
-        session_cost_usd=progress.session_cost_usd if turn.session_cost_usd is None else turn.session_cost_usd,
+        session_usage=end.usage + (progress.session_usage if goes_on else NO_USAGE),
         context_used=max(progress.context_used, turn.context_used),
         context_size=turn.context_size or progress.context_size,
         model=turn.model or progress.model,
@@ -102,7 +103,7 @@ def resumed_at_checks(progress: Progress, earlier: Progress) -> Progress:
         claimed=earlier.claimed,
         no_change=earlier.no_change,
         session=earlier.session,
-        session_cost_usd=earlier.session_cost_usd,
+        session_usage=earlier.session_usage,
         model=earlier.model,
         program=earlier.program,
     )
@@ -121,7 +122,7 @@ def told(progress: Progress, outcome: Outcome) -> Outcome:
         outcome,
         usage=usage if usage.tokens or usage.cost_usd else outcome.usage,
         session=progress.session,
-        session_cost_usd=progress.session_cost_usd,
+        session_usage=progress.session_usage,
         context_used=progress.context_used,
         context_size=progress.context_size,
         model=progress.model,

@@ -7,17 +7,17 @@ otherwise; of any other the exit code decides, with what it wrote to its result 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
 from agentcom.adapters.base import Adapter, Prompt, Turn
-from agentcom.adapters.prices import cost_of
+from agentcom.adapters.prices import priced
 from agentcom.adapters.prompting import Told, prompt_of, stated_in
 from agentcom.git import ATTEMPT
-from agentcom.model.task import Outcome, TaskSpec, Usage
+from agentcom.model.task import NO_USAGE, Outcome, TaskSpec, Usage
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import AgentSettings, Policy, Price
 from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, not_woken, unfit
@@ -87,13 +87,24 @@ class Waker:
         more = told.problem or told.failed or told.answer or told.part > 1
         return spec.text if unknown and not more else prompt_of(spec, told)
 
-    async def wake(self, job: Job, files: AttemptFiles, text: str, progress: Progress) -> TurnEnd:
-        """Start the program with this prompt, and follow it to its end. Cancelling this ends it with all its tree."""
+    async def wake(
+        self, job: Job, files: AttemptFiles, text: str, progress: Progress, writable: Sequence[str] = ()
+    ) -> TurnEnd:
+        """Start the program with this prompt, and follow it to its end. Cancelling this ends it with all its tree.
+
+        Args:
+            job: the attempt.
+            files: of this turn.
+            text: what the agent is told.
+            progress: how far the attempt came.
+            writable: folders outside of the workspace that it writes to when it commits.
+        """
         try:
             files.prepare(job, text)
         except OSError as error:
             return TurnEnd(unfit(f"the attempt's files cannot be written: {error}"), begun=False)
-        launch = self._adapter.argv(self._prompt(job, files, text, progress), self._settings)
+        prompt = self._prompt(job, files, text, progress, tuple(writable))
+        launch = self._adapter.argv(prompt, self._settings)
         watch = self._watch(job, files, progress)
         ended = await self._kept(job, files).run(
             launch.argv,
@@ -130,7 +141,9 @@ class Waker:
 
     # -------------------------------------------------------------- private
 
-    def _prompt(self, job: Job, files: AttemptFiles, text: str, progress: Progress) -> Prompt:
+    def _prompt(
+        self, job: Job, files: AttemptFiles, text: str, progress: Progress, writable: tuple[str, ...]
+    ) -> Prompt:
         return Prompt(
             text=text,
             workspace=str(files.workspace),
@@ -142,6 +155,7 @@ class Waker:
             task_file=str(files.task),
             result_file=str(files.result),
             prompt_file=str(files.prompt),
+            writable=writable,
         )
 
     def _environ_of(self, job: Job, files: AttemptFiles, launched: Mapping[str, str]) -> dict[str, str]:
@@ -209,7 +223,7 @@ class Waker:
     def _structured(self, files: AttemptFiles, ended: Ended, turn: Turn) -> Outcome:
         """What a program says that prints events. Its terminal event decides; one that was ended because it lingered
         after that is not to blame for its exit code."""
-        over = turn.over or self._adapter.exited(ended.code, files.last_words())
+        over = turn.ended(self._adapter.exited(ended.code, files.last_words()))
         said = Outcome("failed", exit_code=ended.code, summary=bounded(turn.summary, SUMMARY_MAX))
         stated = stated_in(turn.summary)
         question = stated.question or (turn.question if not over.ok else "")
@@ -233,21 +247,17 @@ class Waker:
     def _overspent(self, job: Job, used: Usage) -> str:
         """Why the task's budget is used up; empty if it is not."""
         order = job.order
-        if order.tokens_left and used.tokens > order.tokens_left:
-            return f"this attempt used {used.tokens:,} tokens, and {order.tokens_left:,} were left of the task's budget"
+        if order.tokens_left and used.new_tokens > order.tokens_left:
+            left = f"{order.tokens_left:,} were left of the task's budget"
+            return f"this attempt used {used.new_tokens:,} tokens, and {left}"
         if order.usd_left and used.cost_usd > order.usd_left:
             return f"this attempt cost ${used.cost_usd:.4f}, and ${order.usd_left:.4f} were left of the task's budget"
         return ""
 
     def _usage(self, turn: Turn, progress: Progress) -> Usage:
-        """What the turn used. A resumed session tells what it cost all in all: what is counted already is taken off."""
-        if turn.session_cost_usd is not None:
-            before = progress.session_cost_usd if turn.session == progress.session else 0.0
-            return replace(turn.usage, cost_usd=max(0.0, turn.session_cost_usd - before))
-        if turn.usage.cost_usd or not turn.usage.tokens:
-            return turn.usage
-        cost = cost_of(turn.usage, turn.model or self._settings.model, self._prices)
-        return replace(turn.usage, cost_usd=cost or 0.0)
+        """What the turn used. Of a session that tells what it used all in all, what is counted already is taken off."""
+        before = progress.session_usage if turn.session == progress.session else NO_USAGE
+        return priced(turn.added(before), turn.model or self._settings.model, self._prices)
 
 
 def _why(outcome: Outcome, reason: str, detail: str, **more: Any) -> Outcome:

@@ -72,6 +72,13 @@ class Desk:
         self._place = place
         self._token = token
 
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """What outside of the worktree has to be written to in order to commit, for agents that are kept from all
+        else."""
+        clone = self._place.repository.clone
+        return tuple(str(clone / part) for part in ("objects", "refs", "logs", "worktrees"))
+
     async def start(self) -> Started | GitProblem:
         """Make the worktree ready, and let this attempt push from it.
 
