@@ -77,9 +77,7 @@ def sidecar(
     context = context_of(ctx)
     _log_to_stderr()
     settings = context.settings
-    described = settings.agents.get(agent)
-    if described is None:
-        raise ConfigurationError(*_unknown_agent(context, agent))
+    described = described_agent(context, agent)
     policy = settings.policy
 
     async def serve() -> None:
@@ -108,6 +106,18 @@ def attributes_of(described: AgentSettings) -> dict[str, Attribute]:
     """What the agent says of itself: skills, facts from the settings, and the machine's own where none is given."""
     machine: dict[str, Attribute] = {"os": sys.platform, "machine": platform.machine()}
     return machine | described.attributes | described.skills
+
+
+def described_agent(context: Context, agent: str) -> AgentSettings:
+    """What the settings say of an agent.
+
+    Raises:
+        ConfigurationError: nothing.
+    """
+    described = context.settings.agents.get(agent)
+    if described is None:
+        raise ConfigurationError(*_unknown_agent(context, agent))
+    return described
 
 
 def _unknown_agent(context: Context, agent: str) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from agentcom.adapters.base import Turn
 from agentcom.git.place import Finished, GitProblem
+from agentcom.model.codec import MAX_REPORT_BYTES, encode
+from agentcom.model.messages import Finished as Finished_
 from agentcom.model.task import Check, Evidence, Outcome, PullRequest, Usage
 from agentcom.sidecar.runners.progress import Progress
 from agentcom.sidecar.runners.stages import Done, Next, Rules, after_checks, after_look, after_turn, completed
@@ -157,3 +159,12 @@ def test_no_attempt_is_completed_that_was_not_checked_and_none_goes_on_for_ever(
             assert word == "green"
             assert completed(progress, None).checks == (PASSED,)
             break
+
+
+def test_what_checks_printed_is_kept_as_far_as_a_report_can_carry_it() -> None:
+    loud = [Check(f"check {number}", "oak", "h", passed=number % 2 == 0, tail="x" * 4_000) for number in range(50)]
+    outcome = over(after_checks(Progress(stage="checks", returned=2), loud, GIT))
+    assert len(outcome.checks) == 50
+    report = Finished_(agent="oak", incarnation="i", task="t", token="k", outcome=outcome)
+    assert len(encode(report)) < MAX_REPORT_BYTES / 10
+    assert {len(check.tail) for check in outcome.checks} == {200, 1_500}

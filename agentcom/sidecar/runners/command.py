@@ -22,19 +22,21 @@ from agentcom.ending import end_orphan
 from agentcom.forge.base import Forge
 from agentcom.forge.none import NoForge
 from agentcom.model.messages import Assign
-from agentcom.model.task import Outcome
+from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import AgentSettings, Policy, Price, fill
 from agentcom.sidecar.probing import asked, probe
 from agentcom.sidecar.runners.attempt import Attempt, Means
-from agentcom.sidecar.runners.base import Job, bounded
+from agentcom.sidecar.runners.base import Job, bounded, ignore
 from agentcom.sidecar.runners.checking import Checker, workspace_environ
 from agentcom.sidecar.runners.files import AttemptFiles
 from agentcom.sidecar.runners.progress import load
+from agentcom.sidecar.runners.turnend import TurnEnd
 from agentcom.sidecar.runners.turns import Waker
 from agentcom.sidecar.runners.workshop import Workshop
 
 PROGRAM_MAX = 100
+CANARY = "canary"
 
 
 class CommandRunner:
@@ -121,6 +123,17 @@ class CommandRunner:
             said = await asked(argv, self._environ, self._cwd(), str(self._folder / "self-test" / "version"))
             self._means.program = bounded(f"{self._adapter.name} {said}".strip(), PROGRAM_MAX)
         return problem
+
+    async def canary(self, folder: Path) -> TurnEnd | None:
+        """Wake the agent for a word, in an empty folder, named absolutely; None if its adapter knows no such turn.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        spec = TaskSpec(id=CANARY, text="a canary")
+        files = AttemptFiles(folder, folder / "workspace", CANARY, CANARY)
+        job = Job(CANARY, spec, 1, CANARY, alive=lambda: None, spawned=ignore, printed=ignore)
+        return await self._waker.canary(job, files)
 
     # -------------------------------------------------------------- private
 

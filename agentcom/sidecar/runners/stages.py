@@ -17,6 +17,8 @@ from agentcom.sidecar.runners.base import DETAIL_MAX, bounded
 from agentcom.sidecar.runners.progress import Progress
 from agentcom.sidecar.runners.turnend import TurnEnd
 
+FAILED_TAIL_MAX, PASSED_TAIL_MAX = 1_500, 200
+
 SENT_BACK: dict[str, str] = {
     "uncommitted": "Your work is not all committed. Commit what belongs to it on the current branch, remove the rest.",
     "no_change": "You committed nothing. Do the task and commit it; or, if nothing has to be changed, say why.",
@@ -129,8 +131,14 @@ def told(progress: Progress, outcome: Outcome) -> Outcome:
         program=progress.program,
         envelope_tokens=progress.envelope_tokens,
         evidence=outcome.evidence or progress.evidence,
-        checks=outcome.checks or progress.checks,
+        checks=tuple(_brief(check) for check in outcome.checks or progress.checks),
     )
+
+
+def _brief(check: Check) -> Check:
+    """What is kept of a check: a report has to carry all of them, and what they printed is in the task's output."""
+    limit = FAILED_TAIL_MAX if not check.passed else PASSED_TAIL_MAX
+    return replace(check, tail=check.tail[-limit:])
 
 
 def _short(progress: Progress, problem: GitProblem, rules: Rules, failed: tuple[Check, ...] = ()) -> Next | Done:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
-from agentcom.adapters.base import Adapter, Prompt, Turn
+from agentcom.adapters.base import Adapter, Launch, Prompt, Turn
 from agentcom.adapters.prices import priced
 from agentcom.adapters.prompting import Told, prompt_of, stated_in
 from agentcom.git import ATTEMPT
@@ -104,19 +104,19 @@ class Waker:
         except OSError as error:
             return TurnEnd(unfit(f"the attempt's files cannot be written: {error}"), begun=False)
         prompt = self._prompt(job, files, text, progress, tuple(writable))
-        launch = self._adapter.argv(prompt, self._settings)
-        watch = self._watch(job, files, progress)
-        ended = await self._kept(job, files).run(
-            launch.argv,
-            self._environ_of(job, files, launch.env),
-            files.workspace,
-            watch,
-            stdin=launch.stdin,
-            errors_apart=self._adapter.structured,
-        )
-        if isinstance(ended, NotStarted):
-            return TurnEnd(unfit(ended.why) if ended.unfit else not_woken(ended.why), begun=False)
-        return self._end(job, files, ended, watch, progress)
+        return await self._follow(job, files, self._adapter.argv(prompt, self._settings), progress)
+
+    async def canary(self, job: Job, files: AttemptFiles) -> TurnEnd | None:
+        """Wake it for a word, which reaches its model and costs a few tokens; None if its adapter knows no such turn.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
+        launch = self._adapter.canary(self._settings)
+        if not launch.argv:
+            return None
+        files.prepare(job, "")
+        return await self._follow(job, files, launch, Progress())
 
     async def adopt(
         self, job: Job, files: AttemptFiles, process: ProcessIdentity | None, progress: Progress
@@ -140,6 +140,20 @@ class Waker:
         return outcome_of(ended, files, self._clock())
 
     # -------------------------------------------------------------- private
+
+    async def _follow(self, job: Job, files: AttemptFiles, launch: Launch, progress: Progress) -> TurnEnd:
+        watch = self._watch(job, files, progress)
+        ended = await self._kept(job, files).run(
+            launch.argv,
+            self._environ_of(job, files, launch.env),
+            files.workspace,
+            watch,
+            stdin=launch.stdin,
+            errors_apart=self._adapter.structured,
+        )
+        if isinstance(ended, NotStarted):
+            return TurnEnd(unfit(ended.why) if ended.unfit else not_woken(ended.why), begun=False)
+        return self._end(job, files, ended, watch, progress)
 
     def _prompt(
         self, job: Job, files: AttemptFiles, text: str, progress: Progress, writable: tuple[str, ...]
