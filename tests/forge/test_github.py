@@ -458,7 +458,7 @@ async def test_where_merge_commits_are_not_allowed_it_is_squashed(forge: GithubF
     assert server.writes()[-1].said["merge_method"] == "squash"
 
 
-@pytest.mark.parametrize("what", ["head", "base", "closed"])
+@pytest.mark.parametrize("what", ["head", "base", "another base", "closed"])
 async def test_what_moved_since_it_was_judged_is_not_merged(
     forge: GithubForge, server: GithubServer, what: str
 ) -> None:
@@ -467,6 +467,8 @@ async def test_what_moved_since_it_was_judged_is_not_merged(
         server.branches[BRANCH] = server.pulls[0]["head"]["sha"] = "c" * 40
     elif what == "base":
         server.branches["main"] = "c" * 40
+    elif what == "another base":
+        server.pulls[0]["base"]["ref"] = "release"
     else:
         server.pulls[0]["state"] = "closed"
     merged = await forge.merge(TASK, details, BASE, "because")
@@ -495,6 +497,16 @@ async def test_a_base_that_moved_between_the_look_and_the_merge_is_told(
         return performed(asked, pull)
 
     server._merge = merge_late  # type: ignore[method-assign]
+    merged = await forge.merge(TASK, details, BASE, "because")
+    assert isinstance(merged, Merged)
+    assert not merged.as_judged
+
+
+async def test_a_base_that_cannot_be_told_after_the_merge_may_have_moved(
+    forge: GithubForge, server: GithubServer
+) -> None:
+    details = await judged(forge)
+    server.fails("GET", "/git/commits/.*", 502)
     merged = await forge.merge(TASK, details, BASE, "because")
     assert isinstance(merged, Merged)
     assert not merged.as_judged

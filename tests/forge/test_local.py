@@ -234,6 +234,14 @@ async def test_a_repository_that_is_away_is_tried_again_and_its_password_not_tol
         assert "hunter2" not in raised.value.why
 
 
+async def test_a_repository_that_is_damaged_is_tried_again(forge: LocalForge, origin: Workshop, draft: Draft) -> None:
+    """It lists what it cannot hand out."""
+    (origin.path / "refs" / "heads" / "main").write_text("d" * 40 + "\n")
+    with pytest.raises(ForgeTrouble, match="brings not what git ls-remote lists") as raised:
+        await forge.publish(draft)
+    assert not raised.value.hopeless
+
+
 async def test_a_locator_shows_no_password(forge_of: Callable[..., LocalForge]) -> None:
     assert "hunter2" not in forge_of("https://oak:hunter2@h/x.git")._at_hand(TASK, "open").url
 
@@ -329,6 +337,18 @@ async def test_base_and_document_move_together_or_not_at_all(
     assert isinstance(await forge.merge(TASK, judged, base, "Because"), NotMerged)
     assert [origin.sha("main")] == pushed
     assert kept(origin)["state"] == "open"
+
+
+async def test_a_merge_whose_answer_was_lost_is_found(forge: LocalForge, origin: Workshop, judged: PullDetails) -> None:
+    push = forge.origin.push
+
+    async def lose_the_answer(*moves: tuple[str, str, str]) -> str:
+        assert await push(*moves) == ""
+        return "the connection was cut"
+
+    forge.origin.push = lose_the_answer  # type: ignore[method-assign]
+    assert await forge.merge(TASK, judged, origin.sha("main"), "Because") == Merged(origin.sha("main"))
+    assert git(origin.path, "rev-list", "--count", "--merges", "main") == "1"
 
 
 async def test_a_repository_that_refuses_says_why(forge: LocalForge, origin: Workshop, judged: PullDetails) -> None:

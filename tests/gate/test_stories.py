@@ -19,7 +19,8 @@ from agentcom.forge.drafting import drafted
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
 from agentcom.forge.origin import Origin
-from agentcom.gate import merging
+from agentcom.gate import merging, notes
+from agentcom.gate.history import Note
 from agentcom.model.codec import encode
 from agentcom.model.task import Attempt, Check, Evidence, Outcome, PullRequest, TaskRecord, TaskSpec
 from tests.cli.harness import Said, Terminal
@@ -218,6 +219,22 @@ def test_a_branch_cannot_take_a_required_check_away(shop: Shop) -> None:
     assert shop.against(task) == ["checks", "denied", "allowed"]
 
 
+def test_a_repository_without_settings_requires_what_the_task_does(shop: Shop) -> None:
+    shop.origin.branch("main")
+    shop.origin.commit({"agentcom.toml": None})
+    shop.origin.push("main")
+    task = shop.task()
+    shop.completed(task, shop.work(task, {"docs/guide.md": "x\n"}))
+    assert shop.gate(task).code == 0
+
+
+def test_a_base_that_is_gone_goes_to_a_person(shop: Shop) -> None:
+    task = shop.task()
+    shop.completed(task, shop.work(task, {"docs/guide.md": "x\n"}))
+    git(shop.origin.path, "update-ref", "-d", "refs/heads/main")
+    assert shop.against(task, "--merge") == ["checks", "base", "files"]
+
+
 def test_work_on_an_old_base_goes_to_a_person(shop: Shop) -> None:
     task = shop.task()
     shop.completed(task, shop.work(task, {"docs/guide.md": "x\n"}))
@@ -280,6 +297,29 @@ def test_the_history_counts_what_went_to_a_person(shop: Shop) -> None:
         "     1  allowed",
     ]
     assert shop.gate("--history", "--json").document["history"]["against"] == {"allowed": 1}
+    thought = b'{"by": "reviewer", "merge": false}'
+    for _ in range(2):
+        late = shop.task()
+        shop.completed(late, shop.work(late, {"docs/guide.md": "y\n"}))
+        assert shop.gate(late, "--recommendation", "-", stdin=thought).code == 3
+    path = shop.folder / "data" / "gate" / "history.jsonl"
+    for number in range(10):
+        notes.add(path, Note(1, f"t{number}", "a", "escalate", ("base",)))
+    assert shop.gate("--history").out.splitlines()[1:] == [
+        "    10  base",
+        "     1  allowed",
+        "     2  a recommendation alone",
+        "over 80% went to a person: are the rules too strict? Most often against: base, allowed",
+    ]
+
+
+def test_a_verdict_stands_also_if_it_cannot_be_noted(shop: Shop) -> None:
+    task = shop.task()
+    shop.completed(task, shop.work(task, {"docs/guide.md": "x\n"}))
+    (shop.folder / "data" / "gate" / "history.jsonl").mkdir(parents=True)
+    said = shop.gate(task, "--merge")
+    assert (said.code, said.err.count("\n")) == (0, 1)
+    assert "cannot be added to the history" in said.err
 
 
 def test_what_cannot_be_judged_is_said_in_one_line(shop: Shop, tmp_path: Path) -> None:
@@ -302,6 +342,8 @@ def test_what_cannot_be_judged_is_said_in_one_line(shop: Shop, tmp_path: Path) -
     assert "--recommendation" in refusal(2, published, "--recommendation", str(tmp_path / "none.json"))
     shop.configure(forge="none")
     assert "there are no pull requests" in refusal(78, published)
+    (shop.folder / "agentcom.toml").write_text(SETTINGS.format(repo="", forge="github", url=""))
+    assert "repo is not set" in refusal(78, published)
     shop.configure()
     shop.origin.path.rename(tmp_path / "away.git")
     assert "Nothing is lost: try again later" in refusal(1, published)
