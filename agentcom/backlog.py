@@ -25,12 +25,13 @@ Braces of any other shape, and all braces inside `backticks`, belong to the titl
 | max-attempts, context-tokens | a whole number from 1 |
 | context | paths, separated by commas |
 | agent, key | a name |
+| check | a command that has to pass before the work counts as done; may be repeated |
+| budget | what all attempts may cost: $2 |
+| tokens | what all attempts may read and write: 200k |
 """
 
-import difflib
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
@@ -39,13 +40,12 @@ from typing import Any
 
 import msgspec
 
-from agentcom.wording import clean, one_line, parse_duration
+from agentcom.backlog_attributes import attribute, given_slug, nearest, quoted, slugified
+from agentcom.wording import clean
 
 MAX_BYTES = 1 << 20
 MAX_ITEMS = 10_000
-PRIORITIES = ("urgent", "high", "normal", "low")
 
-_SLUG_LENGTH = 80
 _CIRCLE_SHOWN = 8
 _MAX_HINTS = 5  # looking for a near name among thousands takes its time
 
@@ -63,7 +63,6 @@ _BLOCK_START = re.compile(
 _BRACES = re.compile(r"`[^`]*`|\{([^{}]*)\}")
 _SLUG_GIVEN = re.compile(r"#([^\s,#]+)")
 _ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*) *:(.*)")
-_SLUG = re.compile(r"\w[\w.-]*")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -96,6 +95,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     agent: str = ""
     key: str = ""
+    checks: tuple[str, ...] = ()
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
 
 
 def parse(text: str) -> tuple[list[Item], list[Problem]]:
@@ -242,9 +244,10 @@ def _read(draft: _Draft) -> tuple[Item, list[Problem]]:
         inside = (match[1] or "").strip()
         try:
             if slug := _SLUG_GIVEN.fullmatch(inside):
-                _set(values, "slug", _given_slug(slug[1]))
-            elif attribute := _ATTRIBUTE.fullmatch(inside):
-                _set(values, *_attribute(attribute[1].lower(), attribute[2].strip()))
+                _set(values, "slug", "slug", given_slug(slug[1]))
+            elif named := _ATTRIBUTE.fullmatch(inside):
+                name = named[1].lower()
+                _set(values, name, *attribute(name, named[2].strip()))
             else:
                 return match[0]
         except ValueError as error:
@@ -252,7 +255,7 @@ def _read(draft: _Draft) -> tuple[Item, list[Problem]]:
         return " "
 
     title = " ".join(_BRACES.sub(take, draft.heading).split())
-    slug = values.pop("slug", None) or _slugified(title)
+    slug = values.pop("slug", None) or slugified(title)
     if not title:
         wrong.append("an item needs a title")
     elif not slug:
@@ -261,93 +264,12 @@ def _read(draft: _Draft) -> tuple[Item, list[Problem]]:
     return item, [Problem(draft.line, message) for message in wrong]
 
 
-def _set(values: dict[str, Any], field: str, value: Any) -> None:
-    if field in values:
-        raise ValueError(f"{field.removesuffix('_s').replace('_', '-')} is given twice")
+def _set(values: dict[str, Any], name: str, field: str, value: Any) -> None:
+    if field == "checks":
+        value = (*values.get(field, ()), *value)
+    elif field in values:
+        raise ValueError(f"{name} is given twice")
     values[field] = value
-
-
-def _attribute(name: str, value: str) -> tuple[str, Any]:
-    """The field of `Item` that an attribute sets, and its value. Raises ValueError with one line."""
-    if name not in _ATTRIBUTES:
-        hint = _nearest(name, _ATTRIBUTES) or "put it in `backticks` if it is part of the title"
-        raise ValueError(f"unknown attribute {_quoted(name)}: {hint}")
-    if not value:
-        raise ValueError(f"{name} has no value")
-    field, read = _ATTRIBUTES[name]
-    try:
-        return field, read(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def _duration_s(value: str) -> float:
-    seconds = parse_duration(value)
-    if seconds == 0:
-        raise ValueError("expected more than no time at all")
-    return seconds
-
-
-def _whole_number(value: str) -> int:
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", value):
-        raise ValueError(f"expected a whole number from 1 to 999999999, not {_quoted(value)}")
-    return int(value)
-
-
-def _priority(value: str) -> str:
-    if value.lower() not in PRIORITIES:
-        raise ValueError(f"expected one of {', '.join(PRIORITIES)}, not {_quoted(value)}")
-    return value.lower()
-
-
-def _listed(value: str) -> tuple[str, ...]:
-    parts = dict.fromkeys(part for part in map(str.strip, value.split(",")) if part)
-    if not parts:
-        raise ValueError(f"expected a list with commas in between, not {_quoted(value)}")
-    return tuple(parts)
-
-
-def _slugs(value: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(_folded, _listed(value.replace("#", "")))))
-
-
-_ATTRIBUTES: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "after": ("after", _slugs),
-    "agent": ("agent", str),
-    "context": ("context", _listed),
-    "context-tokens": ("context_tokens", _whole_number),
-    "expect": ("expect_s", _duration_s),
-    "key": ("key", str),
-    "max-attempts": ("max_attempts", _whole_number),
-    "prefer": ("prefer", str),
-    "priority": ("priority", _priority),
-    "requires": ("requires", str),
-    "timeout": ("timeout_s", _duration_s),
-}
-
-
-def _folded(slug: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", slug).casefold())
-
-
-def _given_slug(written: str) -> str:
-    slug = _folded(written)
-    if not _SLUG.fullmatch(slug) or len(slug) > _SLUG_LENGTH:
-        raise ValueError(f"a slug is up to {_SLUG_LENGTH} letters, digits, . _ and -, not {_quoted(written)}")
-    return slug
-
-
-def _slugified(title: str) -> str:
-    return re.sub(r"\W+", "-", _folded(title)).strip("-")[:_SLUG_LENGTH].strip("-")
-
-
-def _quoted(text: str) -> str:
-    return f"'{one_line(text, 60)}'"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {_quoted(near[0])}?" if near else ""
 
 
 def _link(items: list[Item], done: set[str]) -> tuple[list[Item], list[Problem]]:
@@ -358,15 +280,15 @@ def _link(items: list[Item], done: set[str]) -> tuple[list[Item], list[Problem]]
     for item in items:
         for what, name, taken in (("slug", item.slug, holders), ("key", item.key, keys)):
             if name in taken:
-                message = f"the {what} {_quoted(name)} is that of {taken[name]}: give this item its own"
+                message = f"the {what} {quoted(name)} is that of {taken[name]}: give this item its own"
                 problems.append(Problem(item.line, message))
             elif name:
                 taken[name] = f"line {item.line}"
     linked = []
     for item in items:
         if unknown := next((slug for slug in item.after if slug not in holders), None):
-            hint = _nearest(unknown, holders) if len(problems) < _MAX_HINTS else ""
-            message = f"after names {_quoted(unknown)}, which is no item here{hint and ': ' + hint}"
+            hint = nearest(unknown, holders) if len(problems) < _MAX_HINTS else ""
+            message = f"after names {quoted(unknown)}, which is no item here{hint and ': ' + hint}"
             problems.append(Problem(item.line, message))
         after = tuple(slug for slug in item.after if slug not in done)
         linked.append(msgspec.structs.replace(item, after=after))

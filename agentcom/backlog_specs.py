@@ -53,4 +53,7 @@ def _spec(item: Item, made: str, key: str, after: tuple[str, ...]) -> TaskSpec:
         max_attempts=item.max_attempts or 0,
         key=key,
         agent=item.agent,
+        checks=item.checks,
+        budget_tokens=item.budget_tokens or 0,
+        budget_usd=item.budget_usd or 0.0,
     )

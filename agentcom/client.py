@@ -33,7 +33,7 @@ from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import encode
 from agentcom.model.lifecycle import ENDED
 from agentcom.model.messages import MAX_TASKS_PER_SUBMIT, AnyRequest, Cancel, Line, Refusal, Retry, Submit
-from agentcom.model.task import Outcome, ReadRecord, TaskSpec
+from agentcom.model.task import Outcome, ReadRecord, TaskSpec, outcome_of
 
 CONFIRM_S = 5.0
 """How long `submit` waits for a scheduler to take a task on, or refuse it. Without one, the task waits in the inbox."""
@@ -85,13 +85,17 @@ class TaskHandle:
         """
         return await self._client.cancel(self.id, why)
 
-    async def retry(self) -> bool:
+    async def retry(self, *, add_tokens: int = 0, add_usd: float = 0.0) -> bool:
         """Send it back after it failed or was canceled, or on if it waits for a person. See `Client.retry`.
 
         Raises:
             Refused: it has neither failed nor been canceled, and does not wait for a person.
         """
-        return await self._client.retry(self.id)
+        return await self._client.retry(self.id, add_tokens=add_tokens, add_usd=add_usd)
+
+    async def answer(self, text: str) -> bool:
+        """Answer what its agent asked. See `Client.answer`, and what it raises."""
+        return await self._client.answer(self.id, text)
 
     async def requeue(self, why: str = "") -> bool:
         """Take it from the agent that has it, and let it go elsewhere. See `Client.requeue`, and what it raises."""
@@ -210,14 +214,24 @@ class Client:
         """
         return await self._ask(Cancel(task=task, why=why))
 
-    async def retry(self, task: str) -> bool:
-        """Send a failed or canceled task back, or one on that waits for a person; with all its attempts before it.
-        False if no scheduler took the request in time: it waits in the inbox.
+    async def retry(self, task: str, *, add_tokens: int = 0, add_usd: float = 0.0) -> bool:
+        """Send a failed or canceled task back, or one on that waits for a person; with all its attempts before it, and
+        so much more budget. False if no scheduler took the request in time: it waits in the inbox.
 
         Raises:
-            Refused: there is no such task, or it has neither failed nor been canceled, and waits for no person.
+            Refused: there is no such task, it has neither failed nor been canceled, and waits for no person; or nothing
+                is left of its budget.
         """
-        return await self._ask(Retry(task=task))
+        generation = await self._generation(task)
+        return await self._ask(Retry(task=task, generation=generation, add_tokens=add_tokens, add_usd=add_usd))
+
+    async def answer(self, task: str, text: str) -> bool:
+        """Answer what a task's agent asked: it goes on with that. False if no scheduler took it in time.
+
+        Raises:
+            Refused: there is no such task, or it does not wait for an answer.
+        """
+        return await self._ask(messages.Answer(task=task, text=text, generation=await self._generation(task)))
 
     async def requeue(self, task: str, why: str = "", generation: int | None = None) -> bool:
         """Take a task from the agent that has it, and let it go elsewhere at once; the attempt does not count. False if
@@ -227,9 +241,7 @@ class Client:
         Raises:
             Refused: there is no such task, it has ended, or it waits for a person.
         """
-        if generation is None:
-            record = await self.record(task)
-            generation = record.generation if record is not None else 0
+        generation = await self._generation(task) if generation is None else generation
         return await self._ask(messages.Requeue(task=task, generation=generation, why=why))
 
     async def cordon(self, agent: str) -> bool:
@@ -358,6 +370,11 @@ class Client:
             return TaskHandle(self, refusal.existing, admitted=True, existing=True)
         return refusal
 
+    async def _generation(self, task: str) -> int:
+        """Which attempt of a task is the latest: what is asked of that one is done once, however often it arrives."""
+        record = await self.record(task)
+        return record.generation if record is not None else 0
+
     async def _ask(self, request: AnyRequest) -> bool:
         ((taken, refusal),) = await self.ask_each([request])
         if refusal:
@@ -376,13 +393,3 @@ class Client:
                 with anyio.move_on_after(min(0.5, deadline - anyio.current_time())):
                     await heard.wait()
         return False
-
-
-def outcome_of(record: ReadRecord) -> Outcome:
-    """How an ended task ended: its accepted outcome, or one that says why it has none."""
-    if record.outcome is not None:
-        return record.outcome
-    last = record.attempts[-1].outcome if record.attempts else None
-    if record.state == "failed" and last is not None and last.reason == record.reason:
-        return msgspec.structs.replace(last, result="failed")
-    return Outcome("canceled" if record.state == "canceled" else "failed", record.reason, record.detail)

@@ -4,17 +4,24 @@ Everything is in plain English and free of locale: the same input gives the same
 """
 
 import re
+import shlex
 from datetime import UTC, datetime, timedelta, timezone
 from unicodedata import east_asian_width
 
 LONGEST_S = 10_000 * 86_400
 """The longest duration a person may give, in seconds: more is a slip, and would overflow later on."""
 
+AMOUNT_MAX = 10**12
+USD_MAX = 1_000_000
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _SECONDS = re.compile(_NUMBER)
+_AMOUNT = re.compile(r"([0-9][0-9_]{0,18}(?:\.[0-9]{1,9})?)([kM]?)", re.IGNORECASE)
+_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+_USD = re.compile(r"\$?([0-9]{1,12}(?:\.[0-9]{1,9})?)")
 _DURATION = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit in _UNITS_S))
 
 # A sequence's payload ends at the next control character. So a sequence that was never ended loses only its
@@ -124,6 +131,45 @@ def parse_duration(text: str) -> float:
     if seconds > LONGEST_S:
         raise ValueError(f"expected a duration of at most {age(LONGEST_S)}, not '{one_line(text, 40)}'")
     return seconds
+
+
+def parse_amount(text: str) -> int:
+    """The number a person meant by 5000, 5_000, 200k or 1.5M.
+
+    Raises ValueError with one line that names what was expected, also for what is no whole number from 1 to 10^12.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    amount = float(match[1].replace("_", "")) * _THOUSANDS[match[2].lower()] if match else 0.0
+    if not 1 <= amount <= AMOUNT_MAX or amount != int(amount):
+        raise ValueError(f"expected a number such as 5000, 200k or 1.5M, not '{one_line(text, 40)}'")
+    return int(amount)
+
+
+def parse_usd(text: str) -> float:
+    """The dollars a person meant by 2, $2 or 2.50.
+
+    Raises ValueError with one line that names what was expected, also for nothing at all and for over $1,000,000.
+    """
+    match = _USD.fullmatch(text.strip())
+    usd = float(match[1]) if match else 0.0
+    if not 0 < usd <= USD_MAX:
+        raise ValueError(f"expected dollars such as 2, $2 or 2.50, not '{one_line(text, 40)}'")
+    return usd
+
+
+def parse_command(text: str) -> list[str]:
+    """A program and its arguments, split as a shell would; it is never given to one.
+
+    Raises ValueError with one line that names what was expected.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    if not words or not words[0] or "\0" in text:
+        told = "expected a program and its arguments, with every quote closed"
+        raise ValueError(f"{told}, not '{one_line(text, 60)}'")
+    return words
 
 
 def clean(text: str, *, keep_lines: bool = False) -> str:

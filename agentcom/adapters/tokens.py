@@ -33,3 +33,12 @@ def _tokens_in(piece: re.Match[str]) -> int:
             return -(-length // 2)
         case _:
             return length
+
+
+BYTES_PER_TOKEN = 4
+"""English and code come to about so many bytes a token."""
+
+
+def estimate_file_tokens(size_bytes: int) -> int:
+    """About how many tokens a model reads in a file of this size, of which nothing else is known."""
+    return -(-size_bytes // BYTES_PER_TOKEN)

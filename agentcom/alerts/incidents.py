@@ -54,7 +54,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     """What is told, how often at most, and how patient to be.
 
     Attributes:
-        severity: findings of this severity or graver are told.
+        severity: findings of this severity or graver are told, and those that ask a person.
         per_hour: so many messages about single agents and tasks at most in an hour.
         look_ms: from one look to the next while something is unsettled.
     """
@@ -136,7 +136,7 @@ class Attempt(NamedTuple):
 def observe(book: Book, findings: Iterable[Finding], now: int, rules: Rules) -> None:
     """Take in what a look found, and grant what may be told by now."""
     gravity = SEVERITIES.index(rules.severity)
-    found = {finding.incident: finding for finding in findings if SEVERITIES.index(finding.severity) <= gravity}
+    found = {one.incident: one for one in findings if one.asks or SEVERITIES.index(one.severity) <= gravity}
     for id_, incident in list(book.incidents.items()):
         if incident.finding.rule != HELD_BACK:
             _put(book, id_, _seen_again(incident, found.pop(id_, None), now, rules))
@@ -225,7 +225,8 @@ def _still_open(incident: Incident, finding: Finding | None, now: int, rules: Ru
         calm_ms = min(rules.look_ms * CALM_LOOKS * 2 ** min(incident.times, 20), CALM_MAX_MS)
         return _over(incident, now) if now - incident.gone_at >= calm_ms else incident
     is_graver = SEVERITIES.index(finding.severity) < SEVERITIES.index(incident.finding.severity)
-    if is_graver:
+    asks_again = finding.asks and finding.since_at > incident.finding.since_at
+    if is_graver or asks_again:
         return replace(_opened(incident, finding, now), told=())
     return replace(incident, gone_at=0) if incident.gone_at else incident
 

@@ -16,12 +16,14 @@ from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
     decode_agent,
     decode_beat,
+    decode_costs,
     decode_dead,
     decode_lines,
     decode_record,
     decode_refusals,
     encode,
 )
+from agentcom.model.costs import TOTAL, Costs, day_and_agent
 from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal, Submit
 from agentcom.model.task import ReadRecord
 from agentcom.settings import Policy
@@ -141,6 +143,19 @@ class ClientStore:
             part = list(keys[first : first + SCAN_COUNT])
             values: Any = await self._redis.hmget(self._names.keys, part)
             found |= {key: text(value).partition("@")[0] for key, value in zip(part, values, strict=True) if value}
+        return found
+
+    async def costs(self, since: str) -> dict[str, Costs]:
+        """What work cost since this day, such as 2026-11-27, by field, but for what cannot be read."""
+        fields = [text(field) for field in await self._redis.hkeys(self._names.costs)]
+        wanted = [field for field in fields if field != TOTAL and day_and_agent(field)[0] >= since]
+        found: dict[str, Costs] = {}
+        for first in range(0, len(wanted), SCAN_COUNT):
+            part = wanted[first : first + SCAN_COUNT]
+            values: Any = await self._redis.hmget(self._names.costs, part)
+            for field, body in zip(part, values, strict=True):
+                for costs in readable(decode_costs, [body] if body is not None else []):
+                    found[field] = costs
         return found
 
     async def agents(self) -> list[AgentRecord]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentcom.cli.context import EXIT_FAILED, EXIT_OK
 from agentcom.cli.screen import tell, warn
 from agentcom.client import Client
 from agentcom.ids import shorten
 from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import AnyRequest, Cancel, Requeue, Retry
+from agentcom.model.messages import Answer, AnyRequest, Cancel, Requeue, Retry
 from agentcom.model.task import ReadRecord
 from agentcom.monitor.look import Now
 
@@ -21,7 +22,7 @@ REPEATED_S = 60
 READ_AT_ONCE = 2_000
 """Entries of the journal."""
 
-Answer = tuple[bool, str]
+Reply = tuple[bool, str]
 """Whether it was taken into account in time, and why it was refused, if it was."""
 
 
@@ -44,14 +45,14 @@ async def ask(client: Client, wishes: Sequence[Wish]) -> int:
     return tell_all(wishes, await answers_to(client, wishes))
 
 
-async def answers_to(client: Client, wishes: Sequence[Wish]) -> list[Answer]:
+async def answers_to(client: Client, wishes: Sequence[Wish]) -> list[Reply]:
     """Send what is to be sent; the answers in the order of the wishes."""
     requests = [wish.request for wish in wishes if wish.request is not None]
     answers = iter(await client.ask_each(requests) if requests else [])
     return [next(answers) if wish.request is not None else (True, "") for wish in wishes]
 
 
-def tell_all(wishes: Sequence[Wish], answers: Sequence[Answer]) -> int:
+def tell_all(wishes: Sequence[Wish], answers: Sequence[Reply]) -> int:
     """Say what came of each; the exit code."""
     for wish, (taken, refusal) in zip(wishes, answers, strict=True):
         if refusal:
@@ -78,22 +79,49 @@ async def cancel(client: Client, tasks: Sequence[str], why: str) -> int:
     return await ask(client, wishes)
 
 
-async def send_back(client: Client, tasks: Sequence[str]) -> int:
-    """Have tasks tried again; the exit code."""
+class More(Struct, frozen=True):
+    """What is added to a task's budget."""
+
+    tokens: int = 0
+    usd: float = 0.0
+
+
+async def send_back(client: Client, tasks: Sequence[str], more: More = More()) -> int:
+    """Have tasks tried again, each with so much more budget; the exit code."""
     # What waits in the inbox may yet cancel a task that is open now: only an empty one says that nothing is to be done.
     all_read = not (await client.store.head()).inbox
     records = await client.store.records(tasks)
     names = shorten(set(tasks))
-    return await ask(client, [sent_back(names[task], task, records.get(task), all_read) for task in tasks])
+    return await ask(client, [sent_back(names[task], task, records.get(task), all_read, more) for task in tasks])
 
 
-def sent_back(name: str, task: str, record: ReadRecord | None, all_read: bool) -> Wish:
+def sent_back(name: str, task: str, record: ReadRecord | None, all_read: bool, more: More = More()) -> Wish:
     """What to ask for so that a task is tried again; nothing of one that is open, if that is sure."""
+    generation = record.generation if record is not None else 0
+    request = Retry(task=task, generation=generation, add_tokens=more.tokens, add_usd=more.usd)
     if record is not None and record.state == "input_required":
-        return Wish(name, Retry(task=task), "sent on")
-    if record is None or record.state in ENDED or not all_read:
-        return Wish(name, Retry(task=task), "sent back")
-    return Wish(name, None, f"is {record.state} already")
+        return Wish(name, request, "sent on")
+    if record is None or record.state in ENDED:
+        return Wish(name, request, "sent back")
+    # What is about to end it may wait in the inbox: then it is not known which attempt is meant.
+    unfenced = replace(request, generation=0)
+    return Wish(name, None, f"is {record.state} already") if all_read else Wish(name, unfenced, "sent back")
+
+
+async def answer(client: Client, tasks: Sequence[str], text: str, more: More) -> int:
+    """Have a question answered; the exit code."""
+    records = await client.store.records(tasks)
+    names = shorten(set(tasks))
+    return await ask(client, [answered(names[task], task, records.get(task), text, more) for task in tasks])
+
+
+def answered(name: str, task: str, record: ReadRecord | None, text: str, more: More) -> Wish:
+    """What to ask for so that a question is answered; nothing, if it was, in these words."""
+    if record is not None and record.answer == text.strip():
+        return Wish(name, None, "was answered so already")
+    generation = record.generation if record is not None else 0
+    request = Answer(task=task, text=text, generation=generation, add_tokens=more.tokens, add_usd=more.usd)
+    return Wish(name, request, "answered")
 
 
 async def requeue(client: Client, records: Sequence[ReadRecord], attempt: int | None, why: str, now: Now) -> int:

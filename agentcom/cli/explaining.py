@@ -13,8 +13,10 @@ from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.monitor.look import STYLES, Now
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.monitor.task_view import brief, why
+from agentcom.scheduler.assignment import held_until, warm_agent
 from agentcom.scheduler.explain import hindrance, obstacles, summed
 from agentcom.scheduler.work import Demand, Demands, agents_to_avoid
+from agentcom.settings import Policy
 
 FAILED_IT = "failed it before, and another could take it"
 TAKEN_FROM_IT = "a person took it from there, and another could take it"
@@ -36,8 +38,15 @@ class Judged(Struct, frozen=True):
     cause: str = ""
 
 
-def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecord]) -> list[Judged]:
-    """What each agent is to this task. The record tells which of them failed it.
+def held_for(record: ReadRecord | None, policy: Policy, now: int) -> str:
+    """The agent that a waiting task is left to for a while, as it knows it; empty: none."""
+    if record is None or record.state != "queued" or now >= held_until(record, policy):
+        return ""
+    return warm_agent(record)
+
+
+def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecord], held_for: str = "") -> list[Judged]:
+    """What each agent is to this task. The record tells which of them failed it; it may be left to one for a while.
 
     Raises:
         InvalidRequirement: the spec's requirement or preferences do not parse.
@@ -49,7 +58,9 @@ def judge(spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecor
         Judged(
             agent.name,
             obstacles(demand, agent),
-            hindrance(demand, agent) or (_avoided(record, agent.name) if agent.name in avoided and others else ""),
+            hindrance(demand, agent)
+            or (_avoided(record, agent.name) if agent.name in avoided and others else "")
+            or (f"left for a while to {held_for}, which knows it" if held_for not in ("", agent.name) else ""),
             _cause(agent) if _fit(demand, agent) else "",
         )
         for agent in agents

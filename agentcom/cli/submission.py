@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from stat import S_ISREG
 
 import msgspec
 
 from agentcom import backlog
+from agentcom.adapters.tokens import estimate_file_tokens, estimate_tokens
 from agentcom.backlog_specs import specs_of
 from agentcom.capability import InvalidRequirement, parse, parse_preferences
 from agentcom.cli import backlog_source
@@ -18,13 +20,12 @@ from agentcom.errors import UsageError
 from agentcom.ids import is_id, short
 from agentcom.model.codec import decode_spec
 from agentcom.model.task import PRIORITIES, TaskSpec
-from agentcom.scheduler.admission import language_problem
-from agentcom.wording import one_line, parse_duration
+from agentcom.scheduler.admission import MAX_TOKENS, checks_problem, language_problem
+from agentcom.wording import one_line, parse_amount, parse_command, parse_duration, parse_usd
 
 STDIN_MAX_BYTES = 64 << 20
 PROBLEMS_SHOWN = 20
-BYTES_PER_TOKEN = 4
-"""English and code come to about so many bytes a token; a better guess would need the agent's own tokenizer."""
+FILES_SHOWN = 5
 
 
 class Unusable(UsageError):
@@ -63,18 +64,77 @@ def check_priority(priority: str) -> None:
         raise UsageError(f"--priority: expected one of {', '.join(PRIORITIES)}, not {one_line(priority, 40)!r}")
 
 
-def tokens_of(files: Sequence[Path]) -> int:
-    """About how many tokens it takes to read these files.
+def check_checks(checks: Sequence[str]) -> None:
+    """Refuse a check that is no command."""
+    for check in checks:
+        try:
+            parse_command(check)
+        except ValueError as error:
+            raise UsageError(f"--check: {error}") from None
 
-    Raises:
-        UsageError: one is missing, or no file.
-    """
-    length_bytes = 0
+
+def amount(flag: str, written: str | None) -> int:
+    """The number of tokens that a flag names; 0 without one."""
+    try:
+        return parse_amount(written) if written is not None else 0
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+def usd(flag: str, written: str | None) -> float:
+    """The dollars that a flag names; 0 without one."""
+    try:
+        return parse_usd(written) if written is not None else 0.0
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+# ----------------------------------------------------------------- context
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """About how much context a task needs, and which of its files are not here and so not counted."""
+
+    tokens: int
+    missing: tuple[str, ...]
+
+
+def estimate(text: str, files: Sequence[str], folders: Sequence[Path]) -> Estimate:
+    """Of a task's text and its context files, each looked for in these folders. It is rounded up to two digits, so that
+    tasks which need about the same wait in the same lane."""
+    tokens, missing = estimate_tokens(text), list[str]()
     for file in files:
-        if not file.is_file():
-            raise UsageError(f"--context: {one_line(str(file), 200)!r} is not a file here")
-        length_bytes += file.stat().st_size
-    return length_bytes // BYTES_PER_TOKEN
+        sizes = (_size(folder / file) for folder in folders)
+        size = next((size for size in sizes if size is not None), None)
+        if size is None:
+            missing.append(one_line(file, 200))
+        else:
+            tokens += estimate_file_tokens(size)
+    step = 10 ** max(0, len(str(tokens)) - 2)
+    return Estimate(min(-(-tokens // step) * step, MAX_TOKENS), tuple(missing))
+
+
+def remarks_on(estimates: Sequence[Estimate]) -> list[str]:
+    """What was estimated, in a line or two."""
+    tokens = sorted(one.tokens for one in estimates)
+    missing = list(dict.fromkeys(file for one in estimates for file in one.missing))
+    told = []
+    if tokens:
+        size = f"{tokens[0]:,}" if tokens[0] == tokens[-1] else f"{tokens[0]:,} to {tokens[-1]:,}"
+        tasks = "" if len(tokens) == 1 else f" for each of {len(tokens):,} tasks"
+        told.append(f"context estimated at {size} tokens{tasks}")
+    if missing:
+        more = f" and {len(missing) - FILES_SHOWN:,} more" if len(missing) > FILES_SHOWN else ""
+        told.append(f"not counted, as they are no files here: {', '.join(missing[:FILES_SHOWN])}{more}")
+    return told
+
+
+def _size(file: Path) -> int | None:
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size if S_ISREG(found.st_mode) else None
 
 
 # ------------------------------------------------------------------- stdin
@@ -124,7 +184,7 @@ def _problem_of_line(spec: TaskSpec) -> str:
         return "text is empty"
     if spec.id and not is_id(spec.id):
         return f"id {one_line(spec.id, 60)!r} is not a UUIDv7"
-    return language_problem(spec)
+    return checks_problem(spec) or language_problem(spec)
 
 
 async def with_full_ids(client: Client, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
@@ -175,6 +235,7 @@ async def specs_of_backlog(client: Client, file: Path, make_id: Callable[[], str
     known = await client.store.tasks_of_keys(keys)
     kept = await client.store.records(list(known.values()))
     remarks: list[str] = []
+    estimates: list[Estimate] = []
     new: list[TaskSpec] = []
     for spec in specs_of(items, source, make_id, known):
         if spec.key in known:
@@ -183,5 +244,11 @@ async def specs_of_backlog(client: Client, file: Path, make_id: Callable[[], str
         if gone:
             names = ", ".join(short(other) for other in gone)
             remarks.append(f"{spec.title!r} does not wait for {names}: it ended so long ago that it is not kept")
-        new.append(msgspec.structs.replace(spec, after=tuple(other for other in spec.after if other not in gone)))
+        tokens = spec.context_tokens
+        if spec.context and not tokens:
+            estimates.append(estimate(spec.text, spec.context, (file.parent, Path())))
+            tokens = estimates[-1].tokens
+        after = tuple(other for other in spec.after if other not in gone)
+        new.append(msgspec.structs.replace(spec, after=after, context_tokens=tokens))
+    remarks += remarks_on(estimates)
     return FromBacklog(new, [id_ for id_ in known.values() if id_ in kept], remarks)

@@ -56,7 +56,7 @@ ContextTokens = Annotated[
         min=0,
         max=100_000_000,
         metavar="N",
-        help="Context that the work needs. Default: a quarter of the context files' bytes.",
+        help="Context that the work needs. Default with --context: estimated from the files here and the text.",
         rich_help_panel=WORK,
     ),
 ]
@@ -71,6 +71,23 @@ Expires = Annotated[
 ]
 MaxAttempts = Annotated[
     int, typer.Option(min=0, max=100, metavar="N", help="0 means the pool's default.", rich_help_panel=WORK)
+]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--check",
+        metavar="CMD",
+        help="A command that has to pass before the work counts as done; may be repeated.",
+        rich_help_panel=WORK,
+    ),
+]
+BudgetUsd = Annotated[
+    str | None,
+    typer.Option(metavar="USD", help="What all attempts together may cost, such as 2.50.", rich_help_panel=WORK),
+]
+BudgetTokens = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="What they may read and write together, such as 200k.", rich_help_panel=WORK),
 ]
 Key = Annotated[
     str, typer.Option(help="A second submission with the same key makes no second task.", rich_help_panel=WORK)
@@ -107,6 +124,9 @@ def submit(
     timeout: Timeout = None,
     expires: Expires = None,
     max_attempts: MaxAttempts = 0,
+    checks: Checks = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
     key: Key = "",
     agent: AgentName = "",
     backlog: From = None,
@@ -121,6 +141,7 @@ def submit(
       agentcom submit "make the tests pass" --requires "python >= 2" --wait
       agentcom submit --title "Fix the build" --priority urgent < prompt.md
       agentcom submit "write the changelog" --after tk-9f21c4 --context NEWS.md
+      agentcom submit "fix the parser" --check "make test" --budget-usd 2
       agentcom submit --from BACKLOG.md        again later: adds only what is new
       jq -c '.[] | {text: .body}' issues.json | agentcom submit --lines --json
 
@@ -139,18 +160,19 @@ def submit(
         "timeout_s": submission.duration_s("--timeout", timeout),
         "expires_s": submission.duration_s("--expires", expires),
         "max_attempts": max_attempts,
+        "checks": tuple(checks or ()),
+        "budget_usd": submission.usd("--budget-usd", budget_usd),
+        "budget_tokens": submission.amount("--budget-tokens", budget_tokens),
         "key": key,
         "agent": agent,
     }
     if backlog is not None or lines:
         _refuse_mixture(text, given, "--from" if backlog is not None else "--lines", both=lines and backlog is not None)
-    elif context_tokens is None:
-        given["context_tokens"] = submission.tokens_of(context or ())
     try:
         if lines:
             specs = submission.specs_of_lines(submission.read_stdin())
         else:
-            specs = [_spec(_words(text), given)] if backlog is None else []
+            specs = [_spec(_words(text), given, estimating=context_tokens is None)] if backlog is None else []
         end(Call(context_of(ctx), specs, backlog, wait=wait, json=json).run())
     except submission.Unusable as unusable:
         for line in unusable.lines:
@@ -167,7 +189,7 @@ def _refuse_mixture(text: str | None, given: dict[str, Any], flag: str, *, both:
     plain = msgspec.structs.asdict(TaskSpec(text="-"))
     for name, value in given.items():
         if value != plain[name]:
-            option = "--" + name.removesuffix("_s").replace("_", "-")
+            option = "--check" if name == "checks" else "--" + name.removesuffix("_s").replace("_", "-")
             raise UsageError(f"{option} and {flag} cannot be given together", "Each task of the input says it itself")
 
 
@@ -179,11 +201,17 @@ def _words(text: str | None) -> str:
     return submission.read_stdin()
 
 
-def _spec(text: str, given: dict[str, Any]) -> TaskSpec:
+def _spec(text: str, given: dict[str, Any], *, estimating: bool) -> TaskSpec:
     if not text.strip():
         raise UsageError("the text is empty", "Say what is to be done")
     submission.check_priority(given["priority"])
     submission.check_language(given["requires"], given["prefer"])
+    submission.check_checks(given["checks"])
+    if given["context"] and estimating:
+        estimate = submission.estimate(text, given["context"], (Path(),))
+        given["context_tokens"] = estimate.tokens
+        for remark in submission.remarks_on([estimate]):
+            warn(f"agentcom: {remark}")
     return TaskSpec(text=text, **given)
 
 

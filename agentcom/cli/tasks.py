@@ -10,13 +10,14 @@ import typer
 
 from agentcom.capability import InvalidRequirement
 from agentcom.cli import asking, explaining, submission
-from agentcom.cli.context import EXIT_FAILED, EXIT_NOBODY, EXIT_OK, context_of, end, run
+from agentcom.cli.context import EXIT_FAILED, EXIT_NOBODY, EXIT_OK, Context, context_of, end, run
 from agentcom.cli.lookup import NoSuchTask, all_ids, records_of, resolve
 from agentcom.cli.screen import now, show, show_json, warn, width
 from agentcom.cli.tail import Printer, tail
 from agentcom.cli.waiting import all_completed, wait_and_tell
 from agentcom.client import Client
 from agentcom.errors import UsageError
+from agentcom.model.agent import AgentRecord
 from agentcom.model.lifecycle import ENDED, WAITING, TaskState
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.monitor import task_view
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("wait", rich_help_panel="Work", epilog="Exit codes: 0 all completed · 1 not all, or not in time.")(wait)
     app.command("cancel", rich_help_panel="Work")(cancel)
     app.command("retry", rich_help_panel="Work")(retry)
+    app.command("answer", rich_help_panel="Work")(answer)
     app.command("requeue", rich_help_panel="Work")(requeue)
     app.command("tasks", rich_help_panel="Look")(tasks)
     app.command("show", rich_help_panel="Look")(show_task)
@@ -74,7 +76,7 @@ def tasks(
 
     async def look() -> tuple[list[ReadRecord], str]:
         async with context.client() as client:
-            return await _read(client, every=every or bool(wanted & ENDED))
+            return await read_tasks(client, every=every or bool(wanted & ENDED))
 
     records, remark = run(look)
     found = [
@@ -96,7 +98,7 @@ def tasks(
         warn(f"agentcom: {remark}")
 
 
-async def _read(client: Client, *, every: bool) -> tuple[list[ReadRecord], str]:
+async def read_tasks(client: Client, *, every: bool) -> tuple[list[ReadRecord], str]:
     """Records of open tasks, or of all; those that run are always among them. And what was left out, if anything."""
     running = [task for agent in await client.agents() for task in agent.running.values()]
     if every:
@@ -129,7 +131,7 @@ def show_task(ctx: typer.Context, task: TaskId, json: Json = False) -> None:
             (record,) = await records_of(client, [task])
             others = await client.store.records(record.spec.after)
             waits = (
-                [explaining.summary(explaining.judge(record.spec, record, await client.agents()))]
+                [explaining.summary(_judged(context, record.spec, record, await client.agents()))]
                 if record.state in WAITING and record.state != "input_required"
                 else []
             )
@@ -207,21 +209,61 @@ def cancel(
     end(run(whole))
 
 
-def retry(ctx: typer.Context, ids: TaskIds) -> None:
+AddUsd = Annotated[str | None, typer.Option(metavar="USD", help="Add so much to its budget, such as 2.50.")]
+AddTokens = Annotated[str | None, typer.Option(metavar="N", help="Add so many tokens to its budget, such as 200k.")]
+
+
+def _more(add_usd: str | None, add_tokens: str | None) -> asking.More:
+    return asking.More(submission.amount("--add-tokens", add_tokens), submission.usd("--add-usd", add_usd))
+
+
+def retry(ctx: typer.Context, ids: TaskIds, add_usd: AddUsd = None, add_tokens: AddTokens = None) -> None:
     """Send failed or canceled tasks back, and tasks on that wait for a person; with all their attempts before them.
 
-    A task that is `input_required` says in `agentcom show` what it waits for. Do that, then call this.
+    A task that is `input_required` says in `agentcom show` what it waits for. Do that, then call this. One whose budget
+    is spent needs more of it.
 
     \b
     Examples:
       agentcom retry tk-9f21c4
+      agentcom retry tk-9f21c4 --add-usd 2
       agentcom tasks --state input_required --json | jq -r '.tasks[].id' | xargs agentcom retry
     """
     context = context_of(ctx)
+    more = _more(add_usd, add_tokens)
 
     async def whole() -> int:
         async with context.client() as client:
-            return await asking.send_back(client, await resolve(client, ids))
+            return await asking.send_back(client, await resolve(client, ids), more)
+
+    end(run(whole))
+
+
+def answer(
+    ctx: typer.Context,
+    task: TaskId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What its agent is told; - reads it from stdin.")],
+    add_usd: AddUsd = None,
+    add_tokens: AddTokens = None,
+) -> None:
+    """Answer what a task's agent asked: it goes on with that before others, in its session where that is possible.
+
+    `agentcom tasks --state input_required` lists who waits, and `agentcom show` what was asked.
+
+    \b
+    Examples:
+      agentcom answer tk-9f21c4 "use the second one"
+      agentcom answer 9f21 - < answer.md
+    """
+    context = context_of(ctx)
+    more = _more(add_usd, add_tokens)
+    words = submission.read_stdin() if text == "-" else text
+    if not words.strip():
+        raise UsageError("the answer is empty", "Say what its agent should know")
+
+    async def whole() -> int:
+        async with context.client() as client:
+            return await asking.answer(client, await resolve(client, [task]), words, more)
 
     end(run(whole))
 
@@ -305,7 +347,8 @@ def explain(
         async with context.client() as client:
             record = (await records_of(client, [task]))[0] if task is not None else None
             spec = TaskSpec(text="-", requires=requires or "", context_tokens=context_tokens, agent=agent)
-            return record, explaining.judge(record.spec if record else spec, record, await client.agents())
+            judged = _judged(context, record.spec if record else spec, record, await client.agents())
+            return record, judged
 
     try:
         record, judged = run(look)
@@ -317,3 +360,11 @@ def explain(
         show(explaining.lines(judged, record, now(), width()))
     over = record is not None and record.state in ENDED
     end(EXIT_NOBODY if explaining.nobody(judged) and not over else EXIT_OK)
+
+
+def _judged(
+    context: Context, spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecord]
+) -> list[explaining.Judged]:
+    """What each agent is to a task now."""
+    held_for = explaining.held_for(record, context.settings.policy, now().ms)
+    return explaining.judge(spec, record, agents, held_for)

@@ -22,6 +22,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
         evidence: what was seen that says so, one line each.
         next_step: what to do, in one line.
         since_at: since when; 0 means unknown.
+        asks: nothing goes on there before a person has done something; they are told, whatever severity they ask for.
     """
 
     rule: str
@@ -31,6 +32,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     evidence: tuple[str, ...] = ()
     next_step: str = ""
     since_at: int = 0
+    asks: bool = False
 
     @property
     def incident(self) -> str:

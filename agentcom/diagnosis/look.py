@@ -70,7 +70,7 @@ class Look:
     @cached_property
     def queues(self) -> list[Queue]:
         """What waits for an agent, by what it asks; the longest wait first."""
-        return queues_of(self.snapshot, self.now)
+        return queues_of(self.snapshot, self.policy, self.now)
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -105,6 +105,7 @@ class Rule(Struct, frozen=True):
         id: the same everywhere, and for ever.
         severity: of all that it finds.
         meaning: what it means that it finds something, in one line for the documentation.
+        asks: nothing goes on there before a person has done something.
         find: looks for it. It changes nothing and raises nothing, whatever it is shown.
     """
 
@@ -112,3 +113,4 @@ class Rule(Struct, frozen=True):
     severity: Severity
     meaning: str
     find: Callable[[Look], Iterable[Trouble]]
+    asks: bool = False

@@ -9,9 +9,11 @@ from agentcom.capability import InvalidRequirement
 from agentcom.diagnosis.snapshot import Snapshot
 from agentcom.model.agent import AgentRecord
 from agentcom.model.task import ReadRecord
+from agentcom.scheduler.assignment import held_until
 from agentcom.scheduler.explain import hindrance, summed
 from agentcom.scheduler.pool import profile_key
 from agentcom.scheduler.work import Demand, Demands, agents_to_avoid
+from agentcom.settings import Policy
 
 DEMANDS_MAX = 20
 """Of more different demands, those that have waited longest are looked at."""
@@ -26,14 +28,17 @@ class Queue:
 
     Args:
         records: the tasks, the one that has waited longest first.
+        ready_at: since when that one has.
         demand: what they ask.
         agents: all of the pool, each with what makes it the same to every task as others.
     """
 
     def __init__(
-        self, records: Sequence[ReadRecord], demand: Demand, agents: Sequence[tuple[AgentRecord, str]]
+        self, records: Sequence[ReadRecord], ready_at: int, demand: Demand, agents: Sequence[tuple[AgentRecord, str]]
     ) -> None:
         self.oldest = records[0]
+        self.ready_at = ready_at
+        """Since when any of the agents may take the oldest."""
         self.waiting = len(records)
         self._demand = demand
         self._agents = agents
@@ -67,11 +72,14 @@ class Queue:
         return summed(self.hindrances.values())
 
 
-def queues_of(snapshot: Snapshot, now: int) -> list[Queue]:
-    """What waits for an agent, by what it asks: the longest wait first, of a bounded number of demands."""
+def queues_of(snapshot: Snapshot, policy: Policy, now: int) -> list[Queue]:
+    """What waits for an agent, by what it asks: the longest wait first, of a bounded number of demands. What is left to
+    the agent that knows it waits for others only after that."""
     groups: dict[tuple[str, int, str, frozenset[str]], list[ReadRecord]] = {}
-    ready = [record for record in snapshot.tasks if record.state == "queued" and 0 < record.ready_at <= now]
-    for record in sorted(ready, key=lambda record: record.ready_at):
+    queued = (record for record in snapshot.tasks if record.state == "queued" and record.ready_at > 0)
+    ready = [(at, record) for record in queued if (at := held_until(record, policy)) <= now]
+    since = {record.spec.id: at for at, record in ready}
+    for _, record in sorted(ready, key=lambda pair: pair[0]):
         spec = record.spec
         key = (spec.requires, spec.context_tokens, spec.agent, agents_to_avoid(record))
         groups.setdefault(key, []).append(record)
@@ -80,7 +88,8 @@ def queues_of(snapshot: Snapshot, now: int) -> list[Queue]:
     found: list[Queue] = []
     for records in list(groups.values())[:DEMANDS_MAX]:
         try:
-            found.append(Queue(records, demands.of(records[0].spec), agents))
+            oldest = records[0].spec
+            found.append(Queue(records, since[oldest.id], demands.of(oldest), agents))
         except InvalidRequirement:
             continue  # the scheduler could not load it either, and says so
     return found

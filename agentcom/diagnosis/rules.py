@@ -43,7 +43,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "orphan", "warning", "an order is held by what is neither the agent's sidecar nor the scheduler", tasks.orphan
     ),
-    Rule("waits_for_person", "warning", "a task waits for what only a person can do", tasks.waits_for_person),
+    Rule(
+        "waits_for_person",
+        "warning",
+        "a task waits for what only a person can do; this is told also where only what is critical is",
+        tasks.waits_for_person,
+        asks=True,
+    ),
+    Rule(
+        "context_full",
+        "warning",
+        "an agent's context window was over 80 % full as it worked on a task that is still open",
+        tasks.context_full,
+    ),
     Rule(
         "starved",
         "warning",
@@ -115,6 +127,7 @@ def made(rule: Rule, trouble: Trouble) -> Finding:
         evidence=tuple(one_line(line, TEXT_WIDTH) for line in trouble.evidence[:EVIDENCE_MAX]),
         next_step=one_line(trouble.next_step, TEXT_WIDTH),
         since_at=trouble.since_at,
+        asks=rule.asks,
     )
 
 

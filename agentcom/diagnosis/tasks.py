@@ -11,6 +11,7 @@ from agentcom.diagnosis.snapshot import Order
 from agentcom.model.lifecycle import RUNNING
 from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import Attempt, ReadRecord
+from agentcom.scheduler.work import CONTEXT_SHARE
 from agentcom.wording import one_line
 
 OVERDUE = 3
@@ -120,16 +121,55 @@ def waits_for_person(look: Look) -> Iterator[Trouble]:
     """Only a person can help it on."""
     for record in look.snapshot.tasks:
         if record.state == "input_required":
-            why = ": ".join(part for part in (record.reason, record.detail) if part)
-            what = ASKED_OF_A_PERSON.get(record.reason, "see what it needs, then `agentcom retry` the task")
-            retry = f"agentcom retry {look.name(record.spec.id)}"
+            name = look.name(record.spec.id)
             yield Trouble(
                 f"task:{record.spec.id}",
-                f"{look.titled(record)} waits for a person: {why or 'it does not say for what'}",
-                what.replace("`agentcom retry` the task", retry),
+                f"{look.titled(record)} {_wanted(record)}",
+                _to_do(record, name),
                 record.changed_at,
-                tuple(f"on {attempt.agent}" for attempt in record.attempts[-1:]),
+                (
+                    *(f"on {attempt.agent}" for attempt in record.attempts[-1:]),
+                    *((f"it fails in {look.until(record.answer_by)}",) if record.answer_by else ()),
+                ),
             )
+
+
+def _wanted(record: ReadRecord) -> str:
+    if record.waits_for_answer and record.question:
+        return f"asks: {one_line(record.question, 200)}"
+    why = ": ".join(part for part in (record.reason, record.detail) if part)
+    return f"waits for a person: {why or 'it does not say for what'}"
+
+
+def _to_do(record: ReadRecord, name: str) -> str:
+    reason = "input_required" if record.waits_for_answer else record.reason
+    what = ASKED_OF_A_PERSON.get(reason, "see what it needs, then `agentcom retry` the task")
+    told = what.replace("`agentcom answer`", f"agentcom answer {name} TEXT")
+    return told.replace("`agentcom retry` the task", f"agentcom retry {name}")
+
+
+def context_full(look: Look) -> Iterator[Trouble]:
+    """The agent that works on it, or did last, has little room left for what is to come."""
+    for record in look.snapshot.tasks:
+        attempt = record.attempts[-1] if record.attempts else None
+        percent = _context_percent(look, attempt) if attempt is not None else 0
+        if attempt is not None and percent > 100 * CONTEXT_SHARE:
+            task = look.name(record.spec.id)
+            yield Trouble(
+                f"task:{record.spec.id}",
+                f"{look.titled(record)} filled {percent} % of the context window of {attempt.agent}",
+                f"cut it into smaller tasks, or give it to an agent with a larger window; agentcom explain {task}",
+                attempt.accepted_at or attempt.assigned_at,
+                (f"attempt {attempt.generation}, part {record.part}",),
+            )
+
+
+def _context_percent(look: Look, attempt: Attempt) -> int:
+    """The fullest its context window was, as far as a beat or its end told."""
+    beat = look.snapshot.beats.get(attempt.agent)
+    beats = beat.context.get(attempt.token, 0) if beat is not None else 0
+    ends = attempt.outcome.context_percent if attempt.outcome is not None else 0
+    return max(beats, attempt.context, ends)
 
 
 def dead(look: Look) -> Iterator[Trouble]:

@@ -42,7 +42,7 @@ def unassigned(look: Look) -> Iterator[Trouble]:
 
 
 def _waiting(look: Look, for_ms: int) -> Iterator[Queue]:
-    return (queue for queue in look.queues if look.now - queue.oldest.ready_at > for_ms)
+    return (queue for queue in look.queues if look.now - queue.ready_at > for_ms)
 
 
 def _idle(look: Look, agent: AgentRecord) -> bool:
@@ -64,9 +64,9 @@ def _of_queue(look: Look, queue: Queue, what: str) -> Trouble:
     task = look.name(record.spec.id)
     return Trouble(
         f"task:{record.spec.id}",
-        f"{look.titled(record)} has waited for {look.since(record.ready_at)}, {what}",
+        f"{look.titled(record)} has waited for {look.since(queue.ready_at)}, {what}",
         f"agentcom explain {task} says for each agent why",
-        record.ready_at,
+        queue.ready_at,
         (
             f"requires: {record.spec.requires or 'nothing'}",
             f"waiting with the same demand: {count(queue.waiting, 'task')}",

@@ -42,20 +42,26 @@ class Cancel(Request, frozen=True, tag="cancel"):
 class Retry(Request, frozen=True, tag="retry", omit_defaults=True):
     """Send a failed or canceled task back, or one that waits for a person, with all its attempts before it again.
 
-    `add_tokens` and `add_usd` are added to its budget, where it has one.
+    `add_tokens` and `add_usd` are added to its budget, where it has one. With a `generation`, only if that attempt is
+    still the latest: asked for twice, it is done once.
     """
 
     task: str
+    generation: int = 0
     add_tokens: int = 0
     add_usd: float = 0.0
 
 
 class Answer(Request, frozen=True, tag="answer", omit_defaults=True):
-    """What an agent asked a person is answered: the task goes on with that, before others. Answered in the same words
-    again, nothing changes. `add_tokens` and `add_usd` are added to the task's budget, where it has one."""
+    """What an agent asked a person is answered: the task goes on with that, before others.
+
+    Answered in the same words again, nothing changes; with a `generation`, only what that attempt asked is answered.
+    `add_tokens` and `add_usd` are added to the task's budget, where it has one.
+    """
 
     task: str
     text: str
+    generation: int = 0
     add_tokens: int = 0
     add_usd: float = 0.0
 

@@ -57,7 +57,7 @@ CLASS_OF: dict[str, ReasonClass] = {
 ASKED_OF_A_PERSON: dict[str, str] = {
     "auth_failed": "log the agent in, then `agentcom retry` the task",
     "permission_denied": "allow the agent what it was denied, then `agentcom retry` the task",
-    "budget_exceeded": "raise the budget, then `agentcom retry` the task",
+    "budget_exceeded": "add to its budget, with --add-usd or --add-tokens, as you `agentcom retry` the task",
     "input_required": "answer it with `agentcom answer`",
     "checks_unreadable": "mend [checks] in the repository's agentcom.toml, then `agentcom retry` the task",
     "forge_refused": "let the forge accept the agent's token, then `agentcom retry` the task",

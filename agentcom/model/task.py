@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from agentcom.model.lifecycle import TaskState
 
@@ -222,12 +223,23 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     envelope_tokens: int = 0
     question: str = ""
 
+    @property
+    def asks(self) -> bool:
+        """Whether its agent wants to know something from a person."""
+        return self.reason == "input_required" or self.question != ""
+
+    @property
+    def context_percent(self) -> int:
+        """The fullest its context window was; 0 where that is not known."""
+        return 100 * self.context_used // self.context_size if self.context_size > 0 else 0
+
 
 class Attempt(Struct, omit_defaults=True, gc=False):
     """One assignment of a task to one agent. `token` (generation and nonce) is the fence: reports must carry it.
 
     `late` is an outcome that came when the task had gone on without it: evidence, that changed nothing. `spent` says
-    that what it used was counted: that is told as often as its end is.
+    that what it used was counted: that is told as often as its end is. `context` is how full its agent's context window
+    was, in percent, where that was over the share that may be filled.
     """
 
     generation: int
@@ -241,6 +253,7 @@ class Attempt(Struct, omit_defaults=True, gc=False):
     outcome: Outcome | None = None
     late: Outcome | None = None
     spent: bool = False
+    context: int = 0
 
 
 S = TypeVar("S")
@@ -314,6 +327,12 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
         return self.part - 1
 
     @property
+    def waits_for_answer(self) -> bool:
+        """Whether its agent asked something that nobody has answered."""
+        last = self.attempts[-1].outcome if self.attempts else None
+        return self.state == "input_required" and last is not None and last.asks and not self.answer
+
+    @property
     def outcome(self) -> Outcome | None:
         """The accepted outcome of a task that ended by one; none for others."""
         last = self.attempts[-1].outcome if self.attempts else None
@@ -322,3 +341,13 @@ class TaskRecord(Struct, Generic[S], omit_defaults=True, kw_only=True, gc=False)
 
 CarriedRecord = TaskRecord[Raw]
 ReadRecord = TaskRecord[TaskSpec]
+
+
+def outcome_of(record: ReadRecord) -> Outcome:
+    """How an ended task ended: its accepted outcome, or one that says why it has none."""
+    if record.outcome is not None:
+        return record.outcome
+    last = record.attempts[-1].outcome if record.attempts else None
+    if record.state == "failed" and last is not None and last.reason == record.reason:
+        return replace(last, result="failed")
+    return Outcome("canceled" if record.state == "canceled" else "failed", record.reason, record.detail)

@@ -13,7 +13,9 @@ from agentcom.model.lifecycle import ENDED, RUNNING, TaskState
 from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import PRIORITIES, Attempt, Outcome, ReadRecord
 from agentcom.monitor.look import STYLES, Now, took
+from agentcom.monitor.outcome_view import budget, check, evidence, pull_request, spent
 from agentcom.monitor.table import Column, lay_out, said
+from agentcom.scheduler.work import CONTEXT_SHARE
 from agentcom.wording import age, clean, one_line
 
 STATE_ORDER: tuple[TaskState, ...] = (
@@ -98,14 +100,16 @@ def why(record: ReadRecord, now: Now) -> str:
         return record.note
     if record.state == "retry_wait" and record.ready_at:
         return f"tried again {now.ago(record.ready_at)}; {reason_of(record)}"
-    return "; ".join(part for part in (reason_of(record), asked_of_a_person(record)) if part)
+    told = f"asks: {record.question}" if record.waits_for_answer and record.question else reason_of(record)
+    return "; ".join(part for part in (told, asked_of_a_person(record)) if part)
 
 
 def asked_of_a_person(record: ReadRecord) -> str:
     """What a person has to do so that it goes on; empty if it waits for none."""
     if record.state != "input_required":
         return ""
-    return ASKED_OF_A_PERSON.get(record.reason, "do what it waits for, then `agentcom retry` the task")
+    reason = "input_required" if record.waits_for_answer else record.reason
+    return ASKED_OF_A_PERSON.get(reason, "do what it waits for, then `agentcom retry` the task")
 
 
 def reason_of(record: ReadRecord) -> str:
@@ -150,9 +154,20 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
         ("reason", reason_of(record) if record.state in ("queued", "input_required") else why(record, now)),
         ("to do", asked_of_a_person(record)),
         ("agents", waits[0] if waits else ""),
+        ("question", record.question),
+        ("answer", record.answer),
+        ("answer due", _moment(record.answer_by, now)),
         ("summary", outcome.summary if outcome is not None and record.state in ENDED else ""),
         ("changed", ", ".join(outcome.changed) if outcome is not None else ""),
         ("value", _value(outcome) if outcome is not None else ""),
+        ("checks", "\n".join(map(check, outcome.checks)) if outcome is not None else ""),
+        ("evidence", evidence(record)),
+        ("branch", record.branch),
+        ("pull request", pull_request(record)),
+        ("part", f"{record.part}, after agents had run out of context" if record.continued else ""),
+        ("part before", record.parts_summary),
+        ("spent", spent(record.spent)),
+        ("budget", budget(record)),
         ("came late", "\n".join(_late(attempt) for attempt in record.attempts if attempt.late is not None)),
         ("submitted", _moment(record.submitted_at, now)),
         ("ended", _moment(record.ended_at, now)),
@@ -163,6 +178,7 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
         ("only agent", spec.agent),
         ("after", ", ".join(after)),
         ("context", ", ".join(spec.context)),
+        ("must pass", "\n".join(spec.checks)),
         ("context size", f"{spec.context_tokens:,} tokens" if spec.context_tokens else ""),
         ("expected", age(spec.expect_s) if spec.expect_s else ""),
         ("time limit", age(spec.timeout_s) if spec.timeout_s else ""),
@@ -202,7 +218,14 @@ def _late(attempt: Attempt) -> str:
 def _note(attempt: Attempt) -> str:
     """What is unusual about an attempt."""
     late = f"{attempt.late.result} late" if attempt.late is not None else ""
-    return ", ".join(part for part in ("" if attempt.counted else "not counted", late) if part)
+    percent = _context_percent(attempt)
+    full = f"context {percent} % full" if percent > 100 * CONTEXT_SHARE else ""
+    return ", ".join(part for part in ("" if attempt.counted else "not counted", late, full) if part)
+
+
+def _context_percent(attempt: Attempt) -> int:
+    """The fullest its context window was, as far as is known."""
+    return max(attempt.context, attempt.outcome.context_percent if attempt.outcome is not None else 0)
 
 
 def _moment(at: int, now: Now) -> str:
@@ -293,6 +316,16 @@ def whole(record: ReadRecord) -> dict[str, Any]:
     spec = defaults | msgspec.to_builtins(record.spec)
     return brief(record) | {
         "spec": spec,
+        "branch": record.branch,
+        "part": record.part,
+        "parts_summary": record.parts_summary,
+        "spent": msgspec.structs.asdict(record.spent),
+        "granted_tokens": record.granted_tokens,
+        "granted_usd": record.granted_usd,
+        "question": record.question,
+        "answer": record.answer,
+        "answer_by": record.answer_by,
+        "pull_request": None if record.pull_request is None else msgspec.to_builtins(record.pull_request),
         "handbacks": record.handbacks,
         "rate_limits": record.waits,
         "attempts": [_attempt(attempt) for attempt in record.attempts],
@@ -307,6 +340,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "accepted_at": attempt.accepted_at,
         "ended_at": attempt.ended_at,
         "counted": attempt.counted,
+        "context_percent": _context_percent(attempt),
         "outcome": None if attempt.outcome is None else msgspec.to_builtins(attempt.outcome),
         "late": None if attempt.late is None else msgspec.to_builtins(attempt.late),
     }

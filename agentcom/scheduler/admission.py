@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Mapping
 
 from agentcom.capability import InvalidRequirement, parse, parse_preferences
 from agentcom.ids import is_id
 from agentcom.model.task import TaskSpec
 from agentcom.settings import Policy
+from agentcom.wording import AMOUNT_MAX, USD_MAX, parse_command
 
 AGENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -21,8 +21,6 @@ MAX_KEY = 200
 MAX_ATTEMPTS = 100
 MAX_SECONDS = 30 * 86_400
 MAX_TOKENS = 100_000_000
-MAX_BUDGET_TOKENS = 10**12
-MAX_USD = 1_000_000
 MAX_CHECKS = 20
 MAX_CHECK = 1_000
 
@@ -64,10 +62,10 @@ def _number_problem(spec: TaskSpec) -> str:
         return f"max_attempts is {spec.max_attempts}, not between 0 and {MAX_ATTEMPTS}"
     if not 0 <= spec.context_tokens <= MAX_TOKENS:
         return f"context_tokens is {spec.context_tokens}, not between 0 and {MAX_TOKENS:,}"
-    if not 0 <= spec.budget_tokens <= MAX_BUDGET_TOKENS:
-        return f"budget_tokens is {spec.budget_tokens}, not between 0 and {MAX_BUDGET_TOKENS:,}"
-    if not 0 <= spec.budget_usd <= MAX_USD:
-        return f"budget_usd is {spec.budget_usd}, not between 0 and {MAX_USD:,}"
+    if not 0 <= spec.budget_tokens <= AMOUNT_MAX:
+        return f"budget_tokens is {spec.budget_tokens}, not between 0 and {AMOUNT_MAX:,}"
+    if not 0 <= spec.budget_usd <= USD_MAX:
+        return f"budget_usd is {spec.budget_usd}, not between 0 and {USD_MAX:,}"
     return ""
 
 
@@ -76,20 +74,13 @@ def checks_problem(spec: TaskSpec) -> str:
     if len(spec.checks) > MAX_CHECKS:
         return f"checks holds {len(spec.checks)} commands, over {MAX_CHECKS}"
     for command in spec.checks:
-        shown = command[:80].encode("unicode_escape").decode()
         if len(command) > MAX_CHECK:
             return f"a check is longer than {MAX_CHECK:,} characters"
-        if "\0" in command or not _words(command):
-            return f"check {shown!r} is no command: give a program and its arguments, with every quote closed"
+        try:
+            parse_command(command)
+        except ValueError as error:
+            return f"check: {error}"
     return ""
-
-
-def _words(command: str) -> list[str]:
-    """A check as a program and its arguments; empty if it is none."""
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
 
 
 def language_problem(spec: TaskSpec) -> str:

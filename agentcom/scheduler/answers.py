@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from agentcom.model.messages import Answer, Refusal, Retry
 from agentcom.model.task import CarriedRecord, Outcome
 from agentcom.scheduler import attempts
-from agentcom.scheduler.admission import MAX_BUDGET_TOKENS, MAX_USD
-from agentcom.scheduler.parts import asks, grant
+from agentcom.scheduler.parts import grant
 from agentcom.scheduler.state import State
 from agentcom.scheduler.waiting import make_ready, withdraw
 from agentcom.scheduler.work import Work, agents_to_avoid
+from agentcom.wording import AMOUNT_MAX, USD_MAX
 
 MAX_ANSWER = 16_000
 
@@ -24,7 +24,10 @@ def handle(state: State, request: Answer, record: CarriedRecord | None, now: int
         yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
     elif not 1 <= len(text) <= MAX_ANSWER:
         yield Refusal(request.task, f"an answer of {len(text):,} characters, not 1 to {MAX_ANSWER:,}")
-    elif work is not None and waits_for_answer(record):
+    elif request.generation not in (0, record.generation):
+        if record.answer != text:
+            yield Refusal(request.task, "it has gone on since that was asked")
+    elif work is not None and record.waits_for_answer:
         problem = budget_problem(work, request)
         if problem:
             yield Refusal(request.task, problem)
@@ -33,12 +36,6 @@ def handle(state: State, request: Answer, record: CarriedRecord | None, now: int
             _answer(state, work, text, now)
     elif record.answer != text:
         yield Refusal(request.task, _not_waiting(record))
-
-
-def waits_for_answer(record: CarriedRecord) -> bool:
-    """Whether its agent asked something that nobody has answered."""
-    asked = bool(record.attempts) and asks(record.attempts[-1].outcome)
-    return record.state == "input_required" and record.reason != "budget_exceeded" and asked
 
 
 def unanswered(state: State, work: Work, now: int) -> None:
@@ -51,8 +48,8 @@ def unanswered(state: State, work: Work, now: int) -> None:
 def budget_problem(work: Work, request: Answer | Retry) -> str:
     """Why it cannot go on with what is left of its budget and what is added, in one line; empty if it can."""
     tokens, usd = request.add_tokens, request.add_usd
-    if not (0 <= tokens <= MAX_BUDGET_TOKENS and 0 <= usd <= MAX_USD):
-        return f"{tokens} tokens and ${usd:g} to add, not 0 to {MAX_BUDGET_TOKENS:,} and 0 to {MAX_USD:,}"
+    if not (0 <= tokens <= AMOUNT_MAX and 0 <= usd <= USD_MAX):
+        return f"{tokens} tokens and ${usd:g} to add, not 0 to {AMOUNT_MAX:,} and 0 to {USD_MAX:,}"
     if (tokens and not work.budget_tokens) or (usd and not work.budget_usd):
         return f"it has no budget of {'tokens' if tokens and not work.budget_tokens else 'money'} to add to"
     overspent = work.overspent(tokens, usd)

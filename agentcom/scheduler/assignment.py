@@ -5,9 +5,10 @@ from __future__ import annotations
 from agentcom.model.agent import AgentRecord
 from agentcom.model.messages import Assign
 from agentcom.model.reasons import resumes
-from agentcom.model.task import NO_USAGE, Attempt, CarriedRecord, Outcome, Usage
-from agentcom.scheduler.parts import asks, is_full
+from agentcom.model.task import NO_USAGE, Attempt, CarriedRecord, Outcome, ReadRecord, Usage
+from agentcom.scheduler.parts import is_full
 from agentcom.scheduler.work import Work
+from agentcom.settings import Policy
 
 
 def branch_of(agent: str, task: str) -> str:
@@ -42,13 +43,18 @@ def order_of(work: Work, agent: AgentRecord) -> Assign:
     )
 
 
-def warm_agent(record: CarriedRecord) -> str:
+def warm_agent(record: CarriedRecord | ReadRecord) -> str:
     """The agent that the next attempt should be left to for a while: it ran out of context, and its worktree is as it
     left it; or it asked, and what it asked was answered. Empty: none."""
     last = record.attempts[-1] if record.attempts else None
-    if last is None:
+    if last is None or last.outcome is None:
         return ""
-    return last.agent if is_full(last.outcome) or (record.answer and asks(last.outcome)) else ""
+    return last.agent if is_full(last.outcome) or (record.answer and last.outcome.asks) else ""
+
+
+def held_until(record: CarriedRecord | ReadRecord, policy: Policy) -> int:
+    """Until when a waiting task is left to its warm agent at most; when it became ready, if it has none."""
+    return record.ready_at + (int(policy.warm_wait_s * 1000) if warm_agent(record) else 0)
 
 
 def _session(record: CarriedRecord, agent: str) -> tuple[str, Usage]:

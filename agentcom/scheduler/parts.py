@@ -20,16 +20,11 @@ def is_full(outcome: Outcome | None) -> bool:
     return outcome is not None and class_of(outcome.reason) == "split"
 
 
-def asks(outcome: Outcome | None) -> bool:
-    """Whether an attempt ended as its agent wants to know something from a person."""
-    return outcome is not None and (outcome.reason == "input_required" or outcome.question != "")
-
-
 def leave(record: CarriedRecord, outcome: Outcome) -> bool:
     """Keep what this end of the current attempt leaves to the next. Returns whether it brought the work on: by what git
     says, and where there is no repository, by what it says itself. One that did not is a round in a livelock."""
     keep_pull_request(record, outcome)
-    if asks(outcome):
+    if outcome.asks:
         record.question, record.answer = outcome.question[:QUESTION_MAX], ""
     if not is_full(outcome):
         return False

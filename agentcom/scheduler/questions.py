@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agentcom.model.task import Outcome
-from agentcom.scheduler.parts import asks
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work
 
@@ -12,7 +11,7 @@ def ask(state: State, work: Work, outcome: Outcome, now: int, trigger: str) -> N
     """Let it wait for a person. One whose agent asked something may have a deadline, and keep its slot."""
     record, policy = work.record, state.policy
     state.move(work, "input_required", now, trigger, reason=outcome.reason, detail=outcome.detail)
-    if not asks(outcome):
+    if not outcome.asks:
         return
     if policy.answer_s:
         record.answer_by = now + int(policy.answer_s * 1000)

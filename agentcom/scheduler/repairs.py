@@ -15,7 +15,7 @@ from agentcom.ids import is_id
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import MAX_FIXES_PER_REPAIR, Fix, FixKind, Line, Refusal, Repair
 from agentcom.model.task import CarriedRecord, Outcome
-from agentcom.scheduler import attempts
+from agentcom.scheduler import attempts, spending
 from agentcom.scheduler.loading import take_up
 from agentcom.scheduler.state import State
 from agentcom.scheduler.waiting import make_ready
@@ -97,6 +97,7 @@ def _open(state: State, fix: Fix, found: Found, now: int) -> Result:
     if problem:
         return NotSo(f"this version cannot read it: {problem}")
     state.ended.pop(fix.task, None)
+    spending.reopened(state, record)
     work = state.tasks[fix.task]
     _write_again(state, work)
     if record.state in RUNNING and state.holder_of(work) is None:

@@ -20,7 +20,7 @@ from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
 from agentcom.scheduler.parts import keep_pull_request
 from agentcom.scheduler.reconcile import reconcile
 from agentcom.scheduler.state import State
-from agentcom.scheduler.work import Work
+from agentcom.scheduler.work import CONTEXT_SHARE, Work
 
 MAX_INCARNATION = 100
 SAID_MAX = 200
@@ -53,14 +53,14 @@ def hear(state: State, event: Beaten, now: int) -> None:
     _seen(state, agent, now, "beat")
     health.act(state, agent, beat.state, now)
     health.tested(state, agent, beat.test, now)
-    _follow_phases(state, agent, beat, now)
+    _follow(state, agent, beat, now)
     if event.judged:
         reconcile(state, agent, beat, heard_before_at, now)
 
 
-def _follow_phases(state: State, agent: AgentRecord, beat: Beat, now: int) -> None:
-    """Beats alone tell whose workspace is still made ready, whose work is being checked, and whose went back to its
-    agent."""
+def _follow(state: State, agent: AgentRecord, beat: Beat, now: int) -> None:
+    """Beats alone tell whose workspace is still made ready, whose work is being checked, whose went back to its agent,
+    and whose context is nearly full."""
     preparing, verifying = frozenset(beat.preparing), frozenset(beat.verifying)
     for token, task in islice(beat.running.items(), 2 * MAX_SLOTS):
         work = state.awaited(task, token)
@@ -73,6 +73,10 @@ def _follow_phases(state: State, agent: AgentRecord, beat: Beat, now: int) -> No
             attempts.verify(state, work, now, "beat")
         else:
             attempts.unverify(state, work, now, "beat")
+        percent = min(beat.context.get(token, 0), 100)
+        if percent > max(100 * CONTEXT_SHARE, work.record.attempts[-1].context):
+            work.record.attempts[-1].context = percent
+            state.commit.records[work.id] = work.record
 
 
 def reclaimed(state: State, event: Reclaimed, now: int) -> None:

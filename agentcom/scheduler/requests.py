@@ -28,7 +28,7 @@ from agentcom.model.messages import (
     Submit,
 )
 from agentcom.model.task import CarriedRecord, TaskRecord, TaskSpec
-from agentcom.scheduler import answers, attempts, repairs, services
+from agentcom.scheduler import answers, attempts, repairs, services, spending
 from agentcom.scheduler.admission import MAX_AFTER, in_order, problem_of
 from agentcom.scheduler.events import Requested
 from agentcom.scheduler.parts import grant
@@ -267,6 +267,8 @@ def _retry(state: State, request: Retry, found: Found, now: int) -> Iterable[Ref
     record = _known(state, request.task, found)
     if record is None:
         yield Refusal(request.task, f"there is no task {request.task[:80]!r}")
+    elif request.generation not in (0, record.generation):
+        return
     elif work is not None and state.holder_of(work) is not None and record.state in ENDED:
         yield Refusal(request.task, "its agent has not ended the last attempt yet: try again in a moment")
     elif work is not None and record.state == "input_required":
@@ -307,6 +309,7 @@ def _send_back(state: State, record: CarriedRecord, request: Retry, found: Found
         yield Refusal(request.task, problem)
         return
     answers.add_to_budget(record, request)
+    spending.reopened(state, record)
     waiting, _ = _dependencies(state, spec, found)
     record.waiting_for = waiting
     record.ended_at = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentcom.model.agent import AgentRecord
 from agentcom.model.costs import TOKENS_MAX, Costs, sane
 from agentcom.model.messages import Finished
-from agentcom.model.task import Attempt
+from agentcom.model.task import Attempt, CarriedRecord
 from agentcom.scheduler.state import State
 from agentcom.scheduler.waiting import ask_if_spent
 from agentcom.scheduler.work import Work
@@ -36,6 +36,14 @@ def told(state: State, agent: AgentRecord | None, report: Finished, now: int) ->
         attempt.spent = True
     if work is not None:
         ask_if_spent(state, work, now)
+
+
+def reopened(state: State, record: CarriedRecord) -> None:
+    """A record that was not held in memory goes on. What was told of its attempts meanwhile was counted without it, and
+    is not counted again; what still has its slot was not told yet."""
+    for attempt in record.attempts:
+        agent = state.agents.get(attempt.agent)
+        attempt.spent = agent is None or not (attempt.token in agent.running or attempt.token in agent.ghosts)
 
 
 def _attempt(work: Work | None, report: Finished) -> Attempt | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from agentcom.model.task import Outcome
-from agentcom.scheduler.assignment import warm_agent
+from agentcom.scheduler.assignment import held_until, warm_agent
 from agentcom.scheduler.state import State
 from agentcom.scheduler.work import Work
 
@@ -48,7 +48,7 @@ def _asked_for_more(state: State, work: Work, now: int, trigger: str) -> bool:
 def hold(state: State, work: Work, now: int) -> None:
     """Before it waits in a lane: leave it for `warm_wait_s` to the agent that knows it, if that is in service."""
     agent = state.agents.get(warm_agent(work.record))
-    until = work.record.ready_at + int(state.policy.warm_wait_s * 1000)
+    until = held_until(work.record, state.policy)
     held = agent is not None and agent.in_service and now < until
     work.held_for = agent.name if agent is not None and held else ""
     if held:

@@ -200,7 +200,7 @@ class AlertSettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(max_length=1_000, description="a program and its arguments, as an array of texts"),
     ] = ()
-    # What is told: findings of this severity or graver.
+    # What is told: findings of this severity or graver, and tasks that wait for a person.
     severity: Annotated[Literal["warning", "critical"], Meta(description='"warning" or "critical"')] = "critical"
     # From one look at the pool to the next.
     every_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 15.0

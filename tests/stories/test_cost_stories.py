@@ -90,6 +90,21 @@ def test_what_a_late_attempt_used_is_counted_when_its_task_has_ended(pool):
     assert (pool.agent_record("ash").spent, pool.cost().usage) == (USED, USED + USED)
 
 
+def test_what_was_told_while_a_task_was_closed_is_not_counted_again_when_it_is_sent_back(pool):
+    pool.agent("ash")
+    task = pool.submit(max_attempts=2)
+    late = pool.token(task)
+    pool.agent("elm")
+    pool.advance(61)
+    pool.finish(task, "failed", "exit_code")
+    assert (pool.state(task), task in pool.open) == ("failed", False)
+    sent = pool.report(task, late, "ash", Outcome("failed", "exit_code", usage=USED))
+    assert pool.cost().usage == USED
+    pool.retry(task)
+    pool.put("reports", sent)
+    assert pool.cost().usage == USED
+
+
 def test_what_a_canceled_attempt_used_is_counted(pool):
     pool.agent("oak")
     task = pool.submit()
