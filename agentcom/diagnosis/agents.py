@@ -60,6 +60,19 @@ def unfit(look: Look) -> Iterator[Trouble]:
             )
 
 
+def damaged(look: Look) -> Iterator[Trouble]:
+    """It found damaged files in its memory on disk. What they were about was settled as far as it could be."""
+    for agent in look.snapshot.agents:
+        if agent.damage:
+            yield Trouble(
+                f"agent:{agent.name}",
+                f"the sidecar of {agent.name} could not read all of its journal, and set aside {agent.damage}",
+                "see what damaged it (a disk, a power cut); remove the files when you have looked at them",
+                0,
+                _standing(agent),
+            )
+
+
 def disk(look: Look) -> Iterator[Trouble]:
     """All agents that are heard from lack disk, so that nobody works."""
     heard = [agent for agent in look.snapshot.agents if agent.link == "online"]

@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     Rule("replica", "critical", "the address leads to a replica, which takes no writes", server.replica),
     Rule("lost", "warning", "an agent is stale or offline without a goodbye, and not down yet", agents.lost),
     Rule("unfit", "warning", "an agent's self-test found something, so it gets no work", agents.unfit),
+    Rule("damaged", "warning", "a sidecar found damaged files in its journal, and set them aside", agents.damaged),
     Rule("degraded", "warning", "an agent failed too often, and gets no work for `policy.breaker_s`", agents.degraded),
     Rule(
         "stuck",

@@ -62,6 +62,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         activity_at: since when.
         cordoned, draining: a person took it out of service, and for the second reason is waiting for it to be empty.
         unfit: what its last self-test found, or why it last refused work; empty if it was fit.
+        damage: damaged files that its sidecar has set aside, as of its last self-test.
         tests: how many self-tests this incarnation had made when its last beat was read.
         strikes: attempts in a row that it failed.
         lost: it has lost attempts since it was last heard from anew, which was one strike.
@@ -98,6 +99,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     cordoned: bool = False
     draining: bool = False
     unfit: str = ""
+    damage: str = ""
     tests: int = 0
     strikes: int = 0
     lost: bool = False

@@ -167,11 +167,13 @@ class SelfTest(Struct, frozen=True, omit_defaults=True):
         count: how many it has made since it started, this one included; 0 means none yet.
         at: when, by its own clock.
         problems: why it should not be given work, one line each; empty means that it is fit.
+        damage: damaged files that it has set aside, for a person to look at; it works without them.
     """
 
     count: int = 0
     at: int = 0
     problems: tuple[str, ...] = ()
+    damage: str = ""
 
 
 class Report(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):

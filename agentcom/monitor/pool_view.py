@@ -115,6 +115,7 @@ def agent_document(agent: AgentRecord, beat: Beat | None) -> dict[str, Any]:
         "cordoned": agent.cordoned,
         "draining": agent.draining,
         "unfit": agent.unfit,
+        "damage": agent.damage,
         "degraded_until_at": agent.degraded_until,
         "limited_until_at": agent.limited_until,
         "probation": agent.probation,

@@ -102,6 +102,7 @@ def tested(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
         return
     agent.tests = test.count
     agent.unfit = "; ".join(test.problems)[:WHY_MAX]
+    agent.damage = test.damage[:WHY_MAX]
     _return_to_service(agent, now)
     settle(state, agent, now, "self_test")
 

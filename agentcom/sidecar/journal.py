@@ -121,6 +121,11 @@ class Journal:
         """Entries of orders that were or may have been started, of which no more can be read than that."""
         return {path.stem for path in self._runs.glob("*.corrupt")}
 
+    def damage(self) -> str:
+        """The files that were set aside and nobody removed since, for people; empty if there are none."""
+        found = sorted(str(path) for path in self._starts.parent.rglob("*.corrupt"))
+        return found[0] + (f" and {len(found) - 1} more" if found[1:] else "") if found else ""
+
     def unsent(self) -> list[OutboxNote]:
         """What Redis may not have yet, in the order in which it was queued."""
         return list(self._read(self._outbox, OutboxNote))

@@ -26,6 +26,7 @@ class SelfTests:
         policy: how often, and how long a test may take.
         clock: Unix time in ms.
         on_verdict: called with every test, and whether it says something else than the last one.
+        damage: tells of damaged files that were set aside.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class SelfTests:
         policy: Policy,
         clock: Callable[[], int],
         on_verdict: Callable[[SelfTest, bool], None],
+        damage: Callable[[], str] = lambda: "",
     ) -> None:
         self._checks = dict(checks)
         self._policy = policy
         self._clock = clock
         self._on_verdict = on_verdict
+        self._damage = damage
         self._wanted = anyio.Event()
         self._redis = ""
         self.last = SelfTest()
@@ -81,7 +84,8 @@ class SelfTests:
         self._say(tuple(bounded(escaped(mask_url(problem)), PROBLEM_MAX) for problem in found if problem))
 
     def _say(self, problems: tuple[str, ...]) -> None:
-        before, self.last = self.last, SelfTest(self.last.count + 1, self._clock(), problems)
+        damage = bounded(escaped(self._damage()), PROBLEM_MAX)
+        before, self.last = self.last, SelfTest(self.last.count + 1, self._clock(), problems, damage)
         changed = before.problems != problems
         if changed and problems:
             log.warning("this agent takes no work: %s", "; ".join(problems))

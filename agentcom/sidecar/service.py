@@ -107,8 +107,8 @@ class SidecarService:
         self._store = SidecarStore(connections, pool, name, self._incarnation, policy)
         self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
         self._complaints = Complaints()
-        checks = checks if checks is not None else machine_checks(folder, policy)
-        self._tests = SelfTests({**checks, "the agent": self._test_agent}, policy, self._clock, self._judge)
+        checks = {**(machine_checks(folder, policy) if checks is None else checks), "the agent": self._test_agent}
+        self._tests = SelfTests(checks, policy, self._clock, self._judge, self._journal.damage)
         self._outbox = Outbox(self._store, self._journal, self._complaints.say, self._tests.suspect)
         self._output = OutputBuffer(policy)
         self._output_sender = OutputSender(self._output, self._store, self._clock, self._complaints.say)

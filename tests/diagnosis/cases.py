@@ -81,6 +81,15 @@ def of_agents() -> Iterator[Case]:
         "agent:yew",
         "git fetch: no route",
     )
+    damaged = agent("yew", damage="/srv/journal/runs/5-0.corrupt and 1 more")
+    yield Case(
+        "damaged",
+        "files were set aside",
+        with_agents(damaged),
+        with_agents(replace(damaged, damage="")),
+        "agent:yew",
+        "set aside /srv/journal/runs/5-0.corrupt and 1 more",
+    )
     full = [replace(each, unfit="the disk of /srv has 12 bytes left", health="degraded") for each in (ELM, FIR, OAK)]
     yield Case("disk", "all are full", with_agents(*full), with_agents(*full[:2]), "pool", "3 agents")
     degraded = agent("yew", health="degraded", degraded_until=AT + 2 * M, degraded_why="3 attempts in a row failed")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
             os.kill(pid, signal.SIGKILL)
         for up in made.ups:
             up.process.wait()
+        # What a killed server leaves of its socket is elsewhere, as the path of a test is too long for one.
+        socket = EmbeddedServer(made.data_dir, find_server(os.environ)).socket_path
+        if not socket.is_relative_to(tmp_path):
+            shutil.rmtree(socket.parent, ignore_errors=True)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -31,17 +31,17 @@ pool = "{pool}"
 data_dir = "{folder}/data"
 
 [policy]
-beat_s = 0.5
+beat_s = {beat_s}
 beat_offset_s = 0.1
 sweep_s = 0.5
 lease_s = 2
-agent_down_s = 3
+agent_down_s = {agent_down_s}
 drain_s = 1
 grace_s = 1
 
 [alerts]
 every_s = 0.5
-agent_down_s = 3
+agent_down_s = {agent_down_s}
 command = {command}
 
 [agents.oak]
@@ -50,16 +50,23 @@ command = ["sh", "-c", "read text; echo started; $text"]
 
 
 class Machine:
-    """A folder with settings, in which commands run."""
+    """A folder with settings, in which commands run.
 
-    def __init__(self, folder: Path, url: str, pool: str) -> None:
+    Attributes:
+        told: what the hook was told of the alerts.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
         self.url = url
-        self.pool = pool
+        self.pool = f"up-{time.monotonic_ns()}"
         self.told = folder / "told"
+
+    def configure(self, *, beat_s: float, agent_down_s: float) -> None:
+        """How often sidecars beat, and how long one is silent before people are told."""
         command = "[" + ", ".join(_quoted(argument) for argument in hook(self.told)) + "]"
-        text = SETTINGS.format(url=url, pool=pool, folder=folder, command=command)
-        (folder / "agentcom.toml").write_text(text)
+        text = SETTINGS.format(**vars(self), command=command, beat_s=beat_s, agent_down_s=agent_down_s)
+        (self.folder / "agentcom.toml").write_text(text)
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -108,10 +115,11 @@ async def online(client: agentcom.Client, other_than: str = "") -> bool:
 
 @pytest.fixture
 def machine(tmp_path: Path, server: EmbeddedServer) -> Machine:
-    return Machine(tmp_path, server.url, f"up-{time.monotonic_ns()}")
+    return Machine(tmp_path, server.url)
 
 
 async def test_a_killed_sidecar_is_back_within_10_seconds_and_its_agents_work_goes_on(machine: Machine) -> None:
+    machine.configure(beat_s=BACK_WITHIN_S / 2, agent_down_s=1.5 * BACK_WITHIN_S)
     with machine.running("up"):
         async with agentcom.Client(machine.url, machine.pool) as client:
             await until(lambda: online(client))
@@ -135,6 +143,7 @@ async def _works(client: agentcom.Client, task: str) -> bool:
 
 
 async def test_of_a_sidecar_that_stays_away_people_are_told_once_and_a_check_for_cron_fails(machine: Machine) -> None:
+    machine.configure(beat_s=0.5, agent_down_s=3)
     with machine.running("scheduler"):
         async with agentcom.Client(machine.url, machine.pool) as client:
             with machine.running("sidecar", "--agent", "oak") as sidecar:

@@ -43,7 +43,7 @@ async def test_the_text_of_open_tasks_is_bounded_within_a_batch_too(
     make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "TASKS_PER_COMMIT", 50)
-    pool = make_pool(max_open_bytes=100_000)
+    pool = make_pool(max_open_bytes=100_000, lease_s=10.0, beat_s=5.0)
     specs = [TaskSpec(id=make_id(), text="x" * 2_000) for _ in range(500)]
     await pool.client.request(
         [Submit(tasks=[msgspec.Raw(encode(spec)) for spec in specs[at : at + 50]]) for at in range(0, 500, 50)]

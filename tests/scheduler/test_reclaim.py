@@ -1,5 +1,7 @@
 """A live agent keeps what it has. A dead one's orders are all rescued, whether it had read them or not."""
 
+from collections.abc import Callable
+
 import anyio
 import msgspec
 import pytest
@@ -73,7 +75,8 @@ async def test_what_the_rescued_agent_reports_late_changes_nothing(pool: Pool) -
 
 
 @pytest.mark.pitfall_10
-async def test_more_orders_than_a_page_are_all_rescued(pool: Pool) -> None:
+async def test_more_orders_than_a_page_are_all_rescued(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool(lease_s=10.0, beat_s=1.0)
     async with at_work() as group, leading(pool, group):
         silent = Agent(pool, "oak", slots=450, works=False)
         await silent.hello()

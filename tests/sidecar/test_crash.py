@@ -135,10 +135,13 @@ async def test_a_journal_that_was_damaged_keeps_no_sidecar_from_starting(program
         (folder / "journal" / place).mkdir(parents=True)
         (folder / "journal" / place / "000000000001.json").write_bytes(b"\0" * 100)
     program.start("true")
-    order = assign((await desk.hello()).incarnation)
+    hello = await desk.hello()
+    order = assign(hello.incarnation)
     await desk.order(order)
     assert (await desk.outcome(order)).outcome.result == "completed"
     assert len(list((folder / "journal").glob("*/*.corrupt"))) == 2
+    assert hello.test.problems == ()
+    assert hello.test.damage == f"{folder}/journal/outbox/000000000001.corrupt and 1 more"
 
 
 @pytest.mark.pitfall_1

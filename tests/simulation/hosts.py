@@ -197,5 +197,8 @@ class SimJournal:
     def damaged(self) -> set[str]:
         return set()
 
+    def damage(self) -> str:
+        return ""
+
     def unsent(self) -> list[OutboxNote]:
         return [self._disk.outbox[number] for number in sorted(self._disk.outbox)]

@@ -96,6 +96,7 @@ class FakePool:
         self.preparing: set[str] = set()
         """Tokens of attempts whose work is being checked, as beats say."""
         self.problems: dict[str, tuple[str, ...]] = {}
+        self.damage: dict[str, str] = {}
         """What an agent's self-tests find."""
         self._beats = 0
         self._state_of: dict[str, str] = {}
@@ -306,7 +307,9 @@ class FakePool:
 
     def _self_test(self, name: str) -> SelfTest:
         count = 1 + (self.now - START) // int(self.policy.self_test_s * 1000)
-        return SelfTest(count=count, at=self.now, problems=self.problems.get(name, ()))
+        return SelfTest(
+            count=count, at=self.now, problems=self.problems.get(name, ()), damage=self.damage.get(name, "")
+        )
 
     def goodbye(self, name: str) -> None:
         """The sidecar stops in good order, all that it held being over."""

@@ -190,6 +190,16 @@ def test_a_self_test_that_begins_to_fail_takes_it_out_of_service(pool):
     assert pool.state(pool.submit()) == "queued"
 
 
+@pytest.mark.pitfall_3
+def test_damaged_files_that_a_sidecar_set_aside_are_told_and_keep_it_from_nothing(pool):
+    pool.damage["oak"] = "/srv/journal/runs/5-0.corrupt"
+    pool.agent("oak")
+    assert (health(pool, "oak"), pool.agent_record("oak").damage) == ("available", "/srv/journal/runs/5-0.corrupt")
+    pool.damage.clear()
+    pool.advance(330)
+    assert pool.agent_record("oak").damage == ""
+
+
 @pytest.mark.pitfall_7
 def test_who_refuses_an_order_as_unfit_is_believed_at_once(pool):
     pool.agent("oak")
