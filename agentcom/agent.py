@@ -23,9 +23,10 @@ from agentcom.errors import UsageError
 from agentcom.locate import data_dir_of, redis_url, settings_from_environment
 from agentcom.model.agent import Attribute
 from agentcom.settings import Policy
+from agentcom.sidecar.card import card_of
 from agentcom.sidecar.folder import agent_folder
 from agentcom.sidecar.runners.python import Handler, PythonRunner
-from agentcom.sidecar.service import SidecarService, card_of
+from agentcom.sidecar.service import SidecarService
 from agentcom.version import VERSION
 
 

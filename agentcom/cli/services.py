@@ -25,11 +25,12 @@ from agentcom.notify import Notifier
 from agentcom.scheduler.service import SchedulerService
 from agentcom.settings import AgentSettings
 from agentcom.settings.rendering import mask_url
+from agentcom.sidecar.card import card_of
 from agentcom.sidecar.checks import machine_checks
 from agentcom.sidecar.folder import agent_folder
 from agentcom.sidecar.runners.choosing import runner_of
 from agentcom.sidecar.runners.command import agent_environ
-from agentcom.sidecar.service import SidecarService, card_of
+from agentcom.sidecar.service import SidecarService
 from agentcom.version import VERSION
 
 BEGINNING_PULSE_S = 0.5

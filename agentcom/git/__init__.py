@@ -14,7 +14,8 @@ goes wrong is a value. The steps, in their order:
 from agentcom.git.finish import finish
 from agentcom.git.guarding import arm, disarm
 from agentcom.git.hook import ATTEMPT
-from agentcom.git.inspecting import file_at, restore
+from agentcom.git.inspecting import branch_at, file_at, restore
+from agentcom.git.keeping import drop, merged
 from agentcom.git.place import Finished, GitProblem, Place, Repository, Started
 from agentcom.git.pushing import publishable, push
 from agentcom.git.start import start
@@ -27,9 +28,12 @@ __all__ = [
     "Repository",
     "Started",
     "arm",
+    "branch_at",
     "disarm",
+    "drop",
     "file_at",
     "finish",
+    "merged",
     "publishable",
     "push",
     "restore",

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from agentcom.git.answering import answering
 from agentcom.git.clone import locked, opened
+from agentcom.git.parsing import HEADS
 from agentcom.git.place import Place
 from agentcom.git.worktree import attached, settled
 
 FILE_BYTES = 1_048_576
+
+
+def branch_at(worktree: Path) -> str:
+    """The branch that a worktree is on; empty if that cannot be told."""
+    try:
+        gitdir = (worktree / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        head = (worktree / gitdir / "HEAD").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return head.removeprefix(f"ref: {HEADS}") if head.startswith(f"ref: {HEADS}") else ""
 
 
 @answering

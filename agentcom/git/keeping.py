@@ -51,9 +51,9 @@ async def merged(place: Place, head_sha: str = "") -> bool | GitProblem:
 
 async def _is_on_line_of(git: Git, sha: str, base_sha: str) -> bool:
     """Whether the base itself once stood there, so that a branch at it may be one that was only begun."""
-    # Of the base's own line, what the commit has not; and, marked, where the line comes to what it has.
-    listed = await git("rev-list", "--first-parent", "--boundary", base_sha, f"^{sha}")
-    return base_sha == sha or f"-{sha}" in listed.text.split()
+    # Of the base's own line, what the commit has not: the line comes from the commit, if the first of that does.
+    since = (await git("rev-list", "--first-parent", base_sha, f"^{sha}")).text.split()
+    return base_sha == sha or (bool(since) and await git.commit_of(f"{since[-1]}^1") == sha)
 
 
 async def _is_squashed_into(git: Git, head: str, base_sha: str) -> bool:

@@ -8,7 +8,8 @@ import anyio
 
 from agentcom.broker.connection import TROUBLE, is_away
 from agentcom.broker.sidecar_store import SidecarStore
-from agentcom.sidecar.machine import Effect, Machine
+from agentcom.sidecar.effects import Effect
+from agentcom.sidecar.machine import Machine
 from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputSender
 from agentcom.sidecar.runs import Runs

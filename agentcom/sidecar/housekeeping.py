@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,11 @@ HOUSEKEEPING_S = 3_600.0
 
 
 async def keep_house(
-    folder: Path, retention_s: float, clock: Callable[[], int], tasks: Callable[[], Collection[str]]
+    folder: Path,
+    retention_s: float,
+    clock: Callable[[], int],
+    tasks: Callable[[], Collection[str]],
+    tidy: Callable[[float, float, Collection[str]], Awaitable[None]],
 ) -> None:
     """Remove what is old, at once and again and again, for ever.
 
@@ -30,10 +34,12 @@ async def keep_house(
         retention_s: how old a thing may become.
         clock: Unix time in ms.
         tasks: ids of the tasks that are at work, or whose ends are not said yet: their things are kept.
+        tidy: removes what the runner knows of, with the time, the age, and the tasks to keep.
     """
     while True:
         try:
             keep = frozenset(tasks())
+            await tidy(clock() / 1000, retention_s, keep)
             await anyio.to_thread.run_sync(remove_old, folder, clock() / 1000, retention_s, keep)
         except OSError as error:
             log.warning("old files in %s cannot be removed: %s", folder, error)

@@ -1,6 +1,6 @@
 """What a sidecar decides, without I/O: which orders it takes, when it says that one is accepted, how one ended.
 
-It is told what happened and what time it is, and answers with effects, which `agentcom.sidecar.service` performs in
+It is told what happened and what time it is, and answers with effects, which `agentcom.sidecar.performing` performs in
 this order.
 """
 
@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from agentcom.model.agent import Activity
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, AnyOrder, AnyReport, Ask, Assign, Beat, Finished, SelfTest, Stop
 from agentcom.model.task import Outcome
+from agentcom.sidecar.effects import Adopt, Disown, Effect, End, Forget, Phase, Send, Start
 
 TIMEOUT_MAX_S = 10**9
 """What an order may ask for beyond that is no limit."""
@@ -29,52 +30,7 @@ REMEMBERED_BYTES = 1024 * 1024
 
 NOT_HERE = "this sidecar does not have it"
 
-Phase = Literal["preparing", "working", "verifying"]
-"""Of an attempt: its workspace is made ready; the agent works; its work is checked and published."""
-
 Ending = Literal["", "canceled", "lease_lost", "timeout", "drained"]
-
-
-class Start(Struct, frozen=True):
-    """Wake the agent for this order."""
-
-    entry: str
-    order: Assign
-
-
-class Adopt(Struct, frozen=True):
-    """Go on with what an earlier start of this sidecar began for this order."""
-
-    entry: str
-    order: Assign
-
-
-class End(Struct, frozen=True):
-    """End what runs for this order, with all of its processes."""
-
-    entry: str
-
-
-class Disown(Struct, frozen=True):
-    """This order is another's now: what runs for it must not publish anything any more."""
-
-    entry: str
-
-
-class Send(Struct, frozen=True):
-    """Send these reports and settle these orders, in one step; what is settled is held no more."""
-
-    reports: list[AnyReport] = field(default_factory=list)
-    settled: list[str] = field(default_factory=list)
-
-
-class Forget(Struct, frozen=True):
-    """This order is another's now: nothing of it may be reported or settled."""
-
-    entry: str
-
-
-Effect = Start | Adopt | End | Disown | Send | Forget
 
 
 class Held(Struct):

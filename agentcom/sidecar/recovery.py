@@ -12,8 +12,9 @@ from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.model.codec import decode_order, decode_report
 from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome
+from agentcom.sidecar.effects import Effect
 from agentcom.sidecar.journal import Journal, RunNote
-from agentcom.sidecar.machine import Effect, Machine
+from agentcom.sidecar.machine import Machine
 from agentcom.sidecar.runners.base import Runner, names_attempt
 
 

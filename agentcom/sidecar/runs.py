@@ -14,8 +14,8 @@ from agentcom.model.codec import read_spec
 from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
+from agentcom.sidecar.effects import Phase
 from agentcom.sidecar.journal import Journal, RunNote
-from agentcom.sidecar.machine import Phase
 from agentcom.sidecar.output import OutputBuffer
 from agentcom.sidecar.runners.base import Job, Runner, names_attempt, not_woken, unfit
 

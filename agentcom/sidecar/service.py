@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,22 +29,22 @@ from agentcom.model.messages import Goodbye, Hello, SelfTest
 from agentcom.model.task import Outcome
 from agentcom.settings import Policy
 from agentcom.sidecar.beats import Beats
-from agentcom.sidecar.card import beat_interval_s, card_of
+from agentcom.sidecar.card import beat_interval_s
 from agentcom.sidecar.checks import Check, machine_checks
+from agentcom.sidecar.effects import Effect, Phase, Send
 from agentcom.sidecar.housekeeping import keep_house, noted_tasks
 from agentcom.sidecar.incarnation import next_incarnation, superseded
 from agentcom.sidecar.journal import Journal
-from agentcom.sidecar.machine import Adopt, Disown, Effect, End, Forget, Machine, Phase, Send, Start
+from agentcom.sidecar.machine import Machine
 from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputBuffer, OutputSender
+from agentcom.sidecar.performing import Performer
 from agentcom.sidecar.recovery import Recovered, recover
 from agentcom.sidecar.runners.base import Runner
 from agentcom.sidecar.runs import Runs
 from agentcom.sidecar.selftest import SelfTests
 from agentcom.sidecar.ticks import Ticks
 from agentcom.sidecar.trouble import Complaints
-
-__all__ = ["SidecarService", "card_of"]
 
 log = logging.getLogger("agentcom.sidecar")
 
@@ -137,6 +137,7 @@ class SidecarService:
             self._supersede,
         )
         self._ticks = Ticks(self._machine, self._clock, policy.accept_report_s, self._perform)
+        self._performer = Performer(self._runs, self._outbox, self._journal, self._ticks)
         self._recovered = Recovered([], {})
         self._group: TaskGroup
         self._stopping = anyio.Event()
@@ -166,8 +167,10 @@ class SidecarService:
         async with anyio.create_task_group() as loops:
             for part in (self._outbox, self._beats, self._tests, self._output_sender, self._ticks):
                 loops.start_soon(part.run)
-            loops.start_soon(keep_house, self._folder, self._policy.retention_s, self._clock, self._tasks)
+            retention_s = self._policy.retention_s
+            loops.start_soon(keep_house, self._folder, retention_s, self._clock, self._tasks, self._runner.tidy)
             async with anyio.create_task_group() as self._group:
+                self._performer.begin(self._group, self._recovered.adopted)
                 self._perform(self._recovered.effects)
                 self._group.start_soon(self._serve, on_ready)
                 await self._stopping.wait()
@@ -246,19 +249,16 @@ class SidecarService:
         """
         self._machine.drain()
         if self._said_hello:
-            self._perform([Send([self._goodbye()])])
+            self._say_goodbye()
         self._note_if_all_ended()
         with anyio.move_on_after(0 if self._machine.superseded_by else self._policy.drain_s):
             await self._all_ended.wait()
         self._perform(self._machine.give_back())
         await self._all_ended.wait()
 
-    def _goodbye(self) -> Goodbye:
-        return Goodbye(agent=self._name, incarnation=self._incarnation)
-
     async def _break_off(self) -> None:
         """Ended at once, as by a second signal: at least no more work is to come here."""
-        goodbye = encode(self._goodbye())
+        goodbye = encode(Goodbye(agent=self._name, incarnation=self._incarnation))
         with anyio.move_on_after(GOODBYE_S, shield=True), suppress(*TROUBLE):
             await self._store.finish([], [goodbye])
             await self._beats.leave()
@@ -334,7 +334,7 @@ class SidecarService:
         await self._look_for_unknown()
         # Redis may have lost what was said last. A hello while stopping would bring work that is only handed back.
         if self._machine.draining:
-            self._perform([Send([self._goodbye()])])
+            self._say_goodbye()
         else:
             self._say_hello()
         self._connected = True
@@ -351,22 +351,10 @@ class SidecarService:
     # -------------------------------------------------------------- effects
 
     def _perform(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Start():
-                    self._runs.start(self._group, effect.entry, effect.order)
-                    self._ticks.want()
-                case Adopt():
-                    self._runs.adopt(self._group, self._recovered.adopted[effect.entry])
-                    self._ticks.want()
-                case End():
-                    self._runs.end(effect.entry)
-                case Disown():
-                    self._runs.disown(effect.entry)
-                case Send():
-                    self._outbox.put([encode(report) for report in effect.reports], effect.settled)
-                case Forget():
-                    self._journal.ended(effect.entry)
+        self._performer.perform(effects)
+
+    def _say_goodbye(self) -> None:
+        self._perform([Send([Goodbye(agent=self._name, incarnation=self._incarnation)])])
 
     def _alive(self, entry: str) -> None:
         self._machine.alive(entry, self._clock())

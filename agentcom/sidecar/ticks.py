@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import anyio
 
-from agentcom.sidecar.machine import Effect, Machine
+from agentcom.sidecar.effects import Effect
+from agentcom.sidecar.machine import Machine
 
 TICK_MIN_S, TICK_MAX_S = 0.05, 1.0
 

@@ -21,10 +21,11 @@ from agentcom.model.codec import decode_beat, decode_report, encode
 from agentcom.model.messages import Accepted, AnyReport, Ask, Assign, Beat, Finished, Hello, Stop
 from agentcom.model.task import TaskSpec
 from agentcom.settings import AgentSettings, Policy
+from agentcom.sidecar.card import card_of
 from agentcom.sidecar.runners.base import Runner
 from agentcom.sidecar.runners.command import CommandRunner
 from agentcom.sidecar.runners.python import Handler, PythonRunner
-from agentcom.sidecar.service import SidecarService, card_of
+from agentcom.sidecar.service import SidecarService
 from tests.patience import PATIENCE_S
 
 POLICY = Policy(beat_s=0.3, beat_offset_s=0.0, accept_report_s=0.25, grace_s=0.5, drain_s=1.0, output_bytes=65_536)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import anyio
@@ -86,8 +87,11 @@ async def test_house_is_kept_from_the_beginning_on_but_for_what_is_at_work(tmp_p
     async def is_gone() -> bool:
         return not gone.exists()
 
+    async def nothing_else(now_s: float, retention_s: float, keep: Collection[str]) -> None:
+        assert (now_s, retention_s, keep) == (NOW_S, 100.0, {"b"}), "the runner is asked as well"
+
     async with anyio.create_task_group() as group:
-        group.start_soon(keep_house, tmp_path, 100.0, lambda: int(NOW_S * 1000), lambda: {"b"})
+        group.start_soon(keep_house, tmp_path, 100.0, lambda: int(NOW_S * 1000), lambda: {"b"}, nothing_else)
         await until(is_gone)
         group.cancel_scope.cancel()
     assert kept.exists()

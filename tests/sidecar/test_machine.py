@@ -6,18 +6,8 @@ from msgspec import Raw
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, Ask, Assign, Finished, SelfTest, Stop
 from agentcom.model.task import Outcome
-from agentcom.sidecar.machine import (
-    REMEMBERED_BYTES,
-    REMEMBERED_MAX,
-    Adopt,
-    Disown,
-    Effect,
-    End,
-    Forget,
-    Machine,
-    Send,
-    Start,
-)
+from agentcom.sidecar.effects import Adopt, Disown, Effect, End, Forget, Send, Start
+from agentcom.sidecar.machine import REMEMBERED_BYTES, REMEMBERED_MAX, Machine
 
 ME = "sc-2"
 DONE = Outcome("completed", summary="done")

@@ -10,7 +10,8 @@ from msgspec import Raw
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, Ask, Assign, Finished, Stop
 from agentcom.model.task import Outcome
-from agentcom.sidecar.machine import Adopt, Disown, Effect, End, Forget, Machine, Send, Start
+from agentcom.sidecar.effects import Adopt, Disown, Effect, End, Forget, Send, Start
+from agentcom.sidecar.machine import Machine
 
 ME = "sc-2"
 OUTCOMES = st.sampled_from(

@@ -17,9 +17,10 @@ from agentcom.errors import ConfigurationError
 from agentcom.model.messages import Beat, Goodbye, Hello
 from agentcom.processes import identify
 from agentcom.settings import Policy
+from agentcom.sidecar.card import card_of
 from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.runners.python import Task
-from agentcom.sidecar.service import SidecarService, card_of
+from agentcom.sidecar.service import SidecarService
 from tests.broker.servers import ALL_KINDS, FAKE, FakeConnections, running, without_shebangs
 from tests.sidecar.bench import gone, written
 from tests.sidecar.harness import POLICY, Desk, assign, command, desk_client, python, until, working

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import anyio
@@ -185,6 +186,9 @@ class Faulty:
             raise RuntimeError("a defect")
         await anyio.sleep(0.3)
         return Outcome("completed")
+
+    async def tidy(self, now_s: float, retention_s: float, keep: Collection[str]) -> None:
+        pass
 
     async def self_test(self) -> str:
         return ""

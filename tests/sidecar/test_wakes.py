@@ -24,8 +24,9 @@ from agentcom.model.messages import Submit
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.scheduler.service import SchedulerService
 from agentcom.settings import AgentSettings, Policy
+from agentcom.sidecar.card import card_of
 from agentcom.sidecar.runners.command import CommandRunner
-from agentcom.sidecar.service import SidecarService, card_of
+from agentcom.sidecar.service import SidecarService
 from tests.sidecar.harness import until
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_7]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from agentcom.forge.base import Draft, ForgeTrouble
 from agentcom.forge.git import Git
 from agentcom.forge.local import LocalForge
+from agentcom.forge.none import NoForge
 from agentcom.forge.origin import Origin
 from agentcom.model.codec import encode
 from agentcom.model.task import PullRequest
@@ -354,3 +356,37 @@ def killed_later(bench: Workbench, script: str, job: Job, *, forge_is_away: bool
     finally:
         process.kill()
         process.wait()
+
+
+# ------------------------------------------------------------ housekeeping
+
+
+async def test_worktrees_of_tasks_that_are_long_over_go_and_nothing_that_origin_lacks_goes_with_them(
+    bench: Workbench,
+) -> None:
+    runner = bench.runner("oak", WORK)
+    with anyio.fail_after(30):
+        await runner.run(bench.job())
+    worktree = bench.agent_folder("oak") / "workspaces" / bench.task
+    (worktree / "loose.txt").write_text("nobody committed this")
+    await runner.tidy(time.time(), 3_600, ())
+    assert worktree.exists(), "it is not old"
+    await runner.tidy(time.time() + 7_200, 3_600, {bench.task})
+    assert worktree.exists(), "it is at work"
+    await runner.tidy(time.time() + 7_200, 3_600, ())
+    assert not worktree.exists()
+    (clone,) = (bench.agent_folder("oak").parent.parent / "repos").glob("*.git")
+    assert git(clone, "worktree", "list").count("\n") == 0
+    rescued = git(clone, "for-each-ref", "--format=%(refname)", "refs/heads/rescue").splitlines()
+    assert [git(clone, "show", f"{ref}:loose.txt") for ref in rescued] == ["nobody committed this"]
+
+
+async def test_work_that_was_merged_by_hand_is_not_done_again(bench: Workbench) -> None:
+    await bench.run("oak", f"{WORK}; exit 7", forge=NoForge())
+    git(bench.person, "fetch", "-q")
+    git(bench.person, "merge", "-q", "--no-ff", "-m", "by hand", f"origin/oak/{bench.task}")
+    git(bench.person, "push", "-q", "origin", "HEAD:main")
+    bench.heard.events.clear()
+    outcome = await bench.run("elm", WORK, forge=NoForge())
+    assert (outcome.result, outcome.summary) == ("completed", "its work is in main already")
+    assert bench.heard.events == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from random import Random
 
 import anyio
@@ -198,6 +198,9 @@ class SimRunner:
         if run.ended_s is None:
             await self._end(run)
         return ended
+
+    async def tidy(self, now_s: float, retention_s: float, keep: Collection[str]) -> None:
+        pass
 
     async def self_test(self) -> str:
         return self._agents.self_test()

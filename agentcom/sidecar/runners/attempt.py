@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from agentcom.adapters.prompting import Told, envelope_tokens
 from agentcom.forge.base import Forge, ForgeTrouble
 from agentcom.forge.drafting import drafted
-from agentcom.git.place import GitProblem
+from agentcom.git.place import GitProblem, Started
 from agentcom.model.task import Outcome, PullRequest
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import Policy
@@ -115,18 +115,11 @@ class Attempt:
         pull_request = await self._pull_request()
         if pull_request is not None and pull_request.state != "open":
             return _over_already(pull_request)
-        try:
-            with anyio.fail_after(self._means.policy.prepare_s):
-                started = await self._desk.start()
-        except TimeoutError:
-            why = f"git was not ready within {self._means.policy.prepare_s:g} s (policy.prepare_s)"
-            started = GitProblem("git_fetch_failed", why)
-        except OSError as error:
-            return unfit(f"the workspace cannot be prepared: {error}")
-        if isinstance(started, GitProblem):
-            return Outcome("failed", started.reason, bounded(started.detail, DETAIL_MAX))
-        if started.detail:
-            self._say(started.detail)
+        started = await self._started(self._desk)
+        if isinstance(started, Outcome):
+            return started
+        if started.resumed and await self._desk.is_merged():
+            return Outcome("completed", summary=f"its work is in {started.base} already", pull_request=pull_request)
         named = await self._desk.checks(started)
         if isinstance(named, str):
             return Outcome("failed", "checks_unreadable", bounded(named, DETAIL_MAX))
@@ -137,6 +130,24 @@ class Attempt:
             self._say("an earlier attempt was done, and could not be published: its work is checked once more")
             progress = resumed_at_checks(progress, earlier)
         return self._note(progress)
+
+    async def _started(self, desk: Desk) -> Started | Outcome:
+        """The worktree, ready; or what comes of an attempt that cannot have one."""
+        try:
+            with anyio.fail_after(self._means.policy.prepare_s):
+                started = await desk.start()
+        except TimeoutError:
+            why = f"git was not ready within {self._means.policy.prepare_s:g} s (policy.prepare_s)"
+            started = GitProblem("git_fetch_failed", why)
+        except OSError as error:
+            return unfit(f"the workspace cannot be prepared: {error}")
+        if isinstance(started, GitProblem):
+            if started.reason == "unfit":
+                return unfit(started.detail)
+            return Outcome("failed", started.reason, bounded(started.detail, DETAIL_MAX))
+        if started.detail:
+            self._say(started.detail)
+        return started
 
     async def _pull_request(self) -> PullRequest | None:
         """The task's, if the forge can tell: one that is away holds up no work, as git itself tells what was merged."""

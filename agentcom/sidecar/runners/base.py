@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import msgspec
@@ -13,7 +13,7 @@ from agentcom.model.codec import decode_report, encode
 from agentcom.model.messages import Assign, Finished
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import ProcessIdentity
-from agentcom.sidecar.machine import Phase
+from agentcom.sidecar.effects import Phase
 
 SUMMARY_MAX = 4_000
 DETAIL_MAX = 2_000
@@ -90,6 +90,11 @@ class Runner(Protocol):
     async def end_orphan(self, order: Assign, process: ProcessIdentity | None) -> Outcome | None:
         """End what an earlier start of the sidecar left running for this order; what had become of it before, or None
         if it never began."""
+        ...
+
+    async def tidy(self, now_s: float, retention_s: float, keep: Collection[str]) -> None:
+        """Remove what it has kept outside of the agent's folder, or as git does, of tasks that nobody has touched for
+        so long; those to keep are at work."""
         ...
 
     async def self_test(self) -> str:

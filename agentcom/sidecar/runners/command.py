@@ -10,10 +10,11 @@ sidecar that is started anew can go on with it.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from agentcom.adapters.base import Adapter
@@ -21,6 +22,7 @@ from agentcom.adapters.registry import adapter_named
 from agentcom.ending import end_orphan
 from agentcom.forge.base import Forge
 from agentcom.forge.none import NoForge
+from agentcom.ids import is_id
 from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import ProcessIdentity
@@ -34,6 +36,8 @@ from agentcom.sidecar.runners.progress import load
 from agentcom.sidecar.runners.turnend import TurnEnd
 from agentcom.sidecar.runners.turns import Waker
 from agentcom.sidecar.runners.workshop import Workshop
+
+log = logging.getLogger("agentcom.sidecar")
 
 PROGRAM_MAX = 100
 CANARY = "canary"
@@ -124,6 +128,17 @@ class CommandRunner:
             self._means.program = bounded(f"{self._adapter.name} {said}".strip(), PROGRAM_MAX)
         return problem
 
+    async def tidy(self, now_s: float, retention_s: float, keep: Collection[str]) -> None:
+        """Remove the worktrees of tasks that nobody has touched for so long; what they have that `origin` has not, the
+        clone keeps."""
+        if self._means.workshop is None:
+            return
+        for worktree in old_worktrees(self._workspace("any").parent, now_s - retention_s):
+            if worktree.name not in keep:
+                problem = await self._means.workshop.forget(worktree.name, worktree)
+                if problem is not None:
+                    log.warning("the worktree %s stays: %s", worktree, problem.detail)
+
     async def canary(self, folder: Path) -> TurnEnd | None:
         """Wake the agent for a word, in an empty folder, named absolutely; None if its adapter knows no such turn.
 
@@ -162,6 +177,12 @@ class CommandRunner:
         environ = self._environ | {"AGENTCOM_AGENT": self._name}
         ended = await probe(argv, environ, self._cwd(), str(self._folder / "self-test" / "agent"))
         return f"its self-test {ended}" if ended else ""
+
+
+def old_worktrees(place: Path, before_s: float) -> list[Path]:
+    """The worktrees of tasks in a folder that were not touched since then."""
+    found = [path for path in place.glob("*") if is_id(path.name) and (path / ".git").is_file()]
+    return [path for path in found if max(path.stat().st_mtime, (path / ".git").stat().st_mtime) < before_s]
 
 
 def agent_environ(settings: AgentSettings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import inspect
 import math
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from importlib import import_module
 from typing import Any
 
@@ -124,6 +124,9 @@ class PythonRunner:
         """Nothing to end but a command, from before the settings changed."""
         await end_orphan(process, order.token, 0)
         return None
+
+    async def tidy(self, now_s: float, retention_s: float, keep: Collection[str]) -> None:
+        """A function leaves nothing behind."""
 
     async def self_test(self) -> str:
         """There is a function to call."""

@@ -15,9 +15,12 @@ from agentcom.git import (
     Repository,
     Started,
     arm,
+    branch_at,
     disarm,
+    drop,
     file_at,
     finish,
+    merged,
     publishable,
     push,
     restore,
@@ -53,16 +56,23 @@ class Workshop:
 
     def desk(self, job: Job, files: AttemptFiles) -> Desk:
         """Where one attempt is made."""
-        task = job.spec.id
-        place = Place(
+        branch = job.order.branch or f"{self._agent}/{job.spec.id}"
+        return Desk(self._place(job.spec.id, branch, files.workspace, files.guard), job.token)
+
+    async def forget(self, task: str, worktree: Path) -> GitProblem | None:
+        """Remove the worktree of a task that is long over."""
+        branch = branch_at(worktree) or f"{self._agent}/{task}"
+        return await drop(self._place(task, branch, worktree, worktree.with_name(f"{worktree.name}.guard")))
+
+    def _place(self, task: str, branch: str, worktree: Path, guard: Path) -> Place:
+        return Place(
             repository=self._repository,
             task=task,
-            branch=job.order.branch or f"{self._agent}/{task}",
-            worktree=files.workspace,
-            guard=files.guard,
+            branch=branch,
+            worktree=worktree,
+            guard=guard,
             author=self._agent,
         )
-        return Desk(place, job.token)
 
 
 class Desk:
@@ -89,6 +99,10 @@ class Desk:
         if isinstance(started, Started):
             arm(self._place, self._token, started)
         return started
+
+    async def is_merged(self) -> bool:
+        """Whether the task's work is in the base already, however it came there."""
+        return await merged(self._place) is True
 
     async def checks(self, started: Started) -> tuple[str, ...] | str:
         """The checks that the repository names, as it was when the attempt began; or what is wrong with them."""
