@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from agentcom.cli import agent, alert, check, costs, fsck, gate, pool, service, services, submit, tasks, trying, up
+from agentcom.cli import (
+    agent,
+    alert,
+    check,
+    costs,
+    fsck,
+    gate,
+    git,
+    pool,
+    service,
+    services,
+    submit,
+    tasks,
+    trying,
+    up,
+)
 from agentcom.cli.context import EXIT_FAILED, EXIT_USAGE, Context, telling
 from agentcom.errors import EXIT_INTERRUPTED, AgentComError
 from agentcom.version import VERSION
@@ -66,7 +81,7 @@ def common(
     ctx.obj = Context(config, {"redis": redis, "pool": pool_name, "data_dir": data_dir})
 
 
-for module in (services, up, service, agent, trying, submit, tasks, gate, pool, costs, check, alert, fsck):
+for module in (services, up, service, agent, trying, submit, tasks, git, gate, pool, costs, check, alert, fsck):
     module.register(app)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from agentcom.git.place import GitProblem
-from agentcom.git.running import UNFIT, Trouble
+from agentcom.git.running import UNFIT, Trouble, problem
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +23,6 @@ def answering(step: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T | GitP
         except Trouble as trouble:
             return trouble.problem
         except OSError as error:
-            return GitProblem(UNFIT, f"the disk refuses: {error}")
+            return problem(UNFIT, f"the disk refuses: {error}")
 
     return answered

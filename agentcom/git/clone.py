@@ -50,7 +50,7 @@ async def opened(place: Place) -> Git:
     ran = await run(argv, environ, Path("/"), place.repository.timeout_s)
     pairs = (entry.partition("\n") for entry in ran.out.decode("utf-8", "replace").split("\0") if entry)
     git = Git(place, {name: value for name, _, value in pairs})
-    if _is_clone(git.clone):
+    if is_clone(git.clone):
         configure(git)
     return git
 
@@ -93,7 +93,7 @@ async def ready(git: Git, object_format: str) -> None:
         Trouble: it cannot be made.
     """
     try:
-        if not _is_clone(git.clone):
+        if not is_clone(git.clone):
             if git.clone.exists() or git.clone.is_symlink():
                 set_aside(git.clone)
             await _make(git, object_format)
@@ -103,7 +103,8 @@ async def ready(git: Git, object_format: str) -> None:
         raise Trouble(UNFIT, f"the clone {git.clone} cannot be written to: {error}") from error
 
 
-def _is_clone(clone: Path) -> bool:
+def is_clone(clone: Path) -> bool:
+    """Whether it looks like one; nothing is read of what it holds."""
     return (clone / "HEAD").is_file() and (clone / "objects").is_dir() and (clone / "refs").is_dir()
 
 
@@ -229,7 +230,7 @@ async def sound(git: Git, step: Callable[[], Awaitable[T]]) -> T:
     try:
         return await step()
     except Trouble as trouble:
-        if not trouble.local or await _is_intact(git):
+        if not trouble.local or await is_intact(git):
             raise
     async with locked(git.clone, git.place.repository.timeout_s):
         with suppress(FileNotFoundError):
@@ -237,7 +238,7 @@ async def sound(git: Git, step: Callable[[], Awaitable[T]]) -> T:
     return await step()
 
 
-async def _is_intact(git: Git) -> bool:
+async def is_intact(git: Git) -> bool:
     """Whether all that the clone's refs need is there and readable. It reads the whole history."""
     ran = await git("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
     return ran.ok or ran.late

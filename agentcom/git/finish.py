@@ -11,7 +11,7 @@ from agentcom.git.parsing import HEADS, Changes, changes
 from agentcom.git.place import Finished, GitProblem, Place, Started
 from agentcom.git.remote import Seen, fetched
 from agentcom.git.rescue import Saved, leftovers, save_commit, save_files, send
-from agentcom.git.running import FETCH_FAILED, PUSH_REFUSED, UNCOMMITTED, Git, Trouble
+from agentcom.git.running import FETCH_FAILED, PUSH_REFUSED, UNCOMMITTED, Git, Trouble, problem
 from agentcom.git.worktree import Tree, attached
 from agentcom.model.task import Evidence
 
@@ -59,8 +59,9 @@ async def _finish(git: Git, started: Started, save: bool) -> Finished:
         head_sha = found.head_sha or known
         loose = await _loose(git, tree, head_sha, save)
         lost = await _lost(git, started, seen)
-    for branch in sorted({loose.saved.branch, found.astray, lost} - {""}):
-        await send(git, branch)
+    if seen is not None:
+        for branch in sorted({loose.saved.branch, found.astray, lost} - {""}):
+            await send(git, branch)
     origin_sha = seen.origin_sha if seen is not None else started.origin_sha
     meddled = await _is_on_base(git, tree, started, seen)
     return Finished(
@@ -129,14 +130,14 @@ async def _lost(git: Git, started: Started, seen: Seen | None) -> str:
 
 def _problem(found: Gathered, loose: Loose, lost: str, meddled: str) -> GitProblem | None:
     if meddled:
-        return GitProblem(PUSH_REFUSED, f"commits of this attempt were pushed to {meddled} itself, past any review")
+        return problem(PUSH_REFUSED, f"commits of this attempt were pushed to {meddled} itself, past any review")
     if lost:
-        return GitProblem(PUSH_REFUSED, f"commits on origin's task branch were forced away: kept on {lost}; merge it")
+        return problem(PUSH_REFUSED, f"commits on origin's task branch were forced away: kept on {lost}; merge it")
     if loose.words:
         saved = f"; saved on {loose.saved.branch}" if loose.saved.branch else ""
-        return GitProblem(UNCOMMITTED, f"{loose.words}{saved}")
+        return problem(UNCOMMITTED, f"{loose.words}{saved}")
     if found.astray:
-        return GitProblem(UNCOMMITTED, found.detail)
+        return problem(UNCOMMITTED, found.detail)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from agentcom.git.place import GitProblem, Place
 from agentcom.git.remote import fetched
 from agentcom.git.rescue import leftovers, save_files
 from agentcom.git.running import UNFIT, Git, Trouble
-from agentcom.git.worktree import OWN, attached, gitdir_of
+from agentcom.git.worktree import OWN, attached, gitdir_of, make_writable
 
 GC_OBJECTS = 20_000
 """From so many loose objects on, those that nothing needs any more are removed, and the others packed."""
@@ -106,15 +105,10 @@ async def _remove(git: Git) -> None:
 
 
 def _remove_files(folder: Path) -> None:
-    """All of it, also what was made read-only.
+    """All of it.
 
     Raises:
         OSError: something cannot be removed.
     """
-    for inside, names, _ in os.walk(folder):
-        for name in names:
-            path = Path(inside, name)
-            if not path.is_symlink():
-                with suppress(OSError):
-                    path.chmod(0o700)
+    make_writable(folder)
     shutil.rmtree(folder)

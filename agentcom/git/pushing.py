@@ -10,7 +10,7 @@ from agentcom.git.merging import merge
 from agentcom.git.parsing import HEADS, is_sha, refusals
 from agentcom.git.place import GitProblem, Place, Started
 from agentcom.git.remote import fetched, look, show_agents
-from agentcom.git.running import PUSH_REFUSED, STALE_BASE, Git, Ran, Trouble
+from agentcom.git.running import PUSH_REFUSED, STALE_BASE, Git, Ran, Trouble, problem
 
 TRIES = 2
 """A connection may break; a refusal is not asked for twice."""
@@ -34,11 +34,11 @@ async def publishable(place: Place, started: Started) -> GitProblem | None:
     # An agent that forced its way past the hook changed what origin has: what it had at the start counts, too.
     for was in (seen.origin_sha, started.origin_sha):
         if why := history_refusal(guard, head_sha, was, lambda _, sha: sha not in lost):
-            return GitProblem(PUSH_REFUSED if was in lost else STALE_BASE, why)
+            return problem(PUSH_REFUSED if was in lost else STALE_BASE, why)
     merged = await merge(git, head_sha, seen.base_sha)
     if merged.conflicts:
         told = f"{seen.base} has moved on, and conflicts with {place.branch} in {', '.join(merged.conflicts)}"
-        return GitProblem(STALE_BASE, f"{told}: merge origin/{seen.base}")
+        return problem(STALE_BASE, f"{told}: merge origin/{seen.base}")
     return None
 
 
@@ -68,7 +68,7 @@ async def push(place: Place, head_sha: str, expected: str) -> GitProblem | None:
         return None
     why = (refusals(ran.text) or ran.why) if ran is not None else ""
     words = f"{why}: {ran.why}" if ran is not None and ran.why not in why else why
-    return GitProblem(PUSH_REFUSED, f"{place.repository.url} does not take {place.branch}: {words}")
+    return problem(PUSH_REFUSED, f"{place.repository.url} does not take {place.branch}: {words}")
 
 
 async def _push(git: Git, head_sha: str, expected: str) -> Ran:
@@ -90,7 +90,8 @@ async def _is_there(git: Git, head_sha: str, expected: str) -> bool:
         async with locked(git.clone, git.place.repository.timeout_s):
             await ready(git, "sha256" if len(head_sha) == 64 else "sha1")
             await git("update-ref", f"{OURS}{branch}", head_sha)
-            await git("update-ref", f"{PUSHED}{branch}", head_sha)
+            if not await git.contains(OURS + seen.base, head_sha):
+                await git("update-ref", PUSHED + branch, head_sha)
             await show_agents(git, {branch: head_sha})
         return True
     if seen.origin_sha != expected:

@@ -67,7 +67,10 @@ async def look(git: Git) -> Seen:
     if place.branch == base:
         raise Trouble(MISCONFIGURED, f"the task's branch {base} is the base itself")
     ending = f"/{place.task}"
-    others = {name: sha for name, sha in listed.items() if name.endswith(ending) and name not in (base, place.branch)}
+    known = (base, place.branch)
+    others = {
+        name: sha for name, sha in listed.items() if name.endswith(ending) and name not in known and is_branch(name)
+    }
     return Seen(base, listed[base], listed.get(place.branch, ""), others)
 
 

@@ -62,38 +62,58 @@ async def leftovers(git: Git, tree: Tree) -> Leftovers | None:
         Trouble: git cannot tell.
     """
     # Submodules are not looked into: their configuration is the agent's.
-    options = ["--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", "--ignore-submodules=dirty"]
+    options = ["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"]
     ran = await git("status", *options, gitdir=tree.gitdir, worktree=tree.files)
     if not ran.ok and not ran.cut:
         raise Trouble("unfit", f"git status in {tree.files}: {ran.why}", local=True)
     entries = [entry[3:] for entry in ran.out.split(b"\0") if entry]
     if not entries:
         return None
-    return await anyio.to_thread.run_sync(_chosen, tree.files, entries)
+    found = await anyio.to_thread.run_sync(lambda: list(_walked(tree.files, entries)))
+    ignored = await _ignored(
+        git, tree, [path for path, _ in found], tuple(entry for entry in entries if entry[-1:] == b"/")
+    )
+    return _chosen([(path, length) for path, length in found if path not in ignored], entries[0])
 
 
-def _chosen(files: Path, entries: Sequence[bytes]) -> Leftovers:
+async def _ignored(git: Git, tree: Tree, paths: Sequence[bytes], repositories: tuple[bytes, ...]) -> frozenset[bytes]:
+    """Which of the files in repositories within the worktree are ignored there; git has told nothing of them."""
+    inside = [path for path in paths if path.startswith(repositories)]
+    if not inside:
+        return frozenset()
+    # Dots in front, as a path that begins with a colon would be taken for a pattern.
+    given = b"".join(b"./" + path + b"\0" for path in inside)
+    options = ["-z", "--stdin", "--no-index"]
+    environ = {"GIT_LITERAL_PATHSPECS": "0"}  # it would refuse to work with it
+    ran = await git("check-ignore", *options, gitdir=tree.gitdir, worktree=tree.files, stdin=given, environ=environ)
+    return frozenset(path.removeprefix(b"./") for path in ran.out.split(b"\0"))
+
+
+def _chosen(found: Sequence[tuple[bytes, int]], example: bytes) -> Leftovers:
     paths: list[bytes] = []
     room, left_out = ALL_BYTES, 0
-    for path, length in _walked(files, entries):
+    for path, length in found:
         if length > min(FILE_BYTES, room) or len(paths) >= FILES:
             left_out += 1
         else:
             room -= length
             paths.append(path)
-    return Leftovers(tuple(paths), left_out, one_line(os.fsdecode(entries[0]), 80))
+    return Leftovers(tuple(paths), left_out, one_line(os.fsdecode(example), 80))
 
 
 def _walked(files: Path, entries: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Each file of these entries with its size; 0 for what is gone. Of a folder, all that are in it; also where it is a
-    repository of its own, which git would only make a note of."""
+    """Each file of these entries with its size; 0 for what is gone, and for a submodule. Of a repository within the
+    worktree, which git would only make a note of, all files."""
     for entry in entries:
-        full = files / os.fsdecode(entry.rstrip(b"/"))
-        if full.is_dir() and not full.is_symlink():
+        full = files / os.fsdecode(entry)
+        if entry.endswith(b"/"):
             for folder, names, inside in os.walk(full):
                 names[:] = [name for name in names if name != ".git"]
                 for name in (*inside, *names):
                     yield from _measured(files, Path(folder, name))
+        elif full.is_dir() and not full.is_symlink():
+            if (full / ".git").exists():
+                yield entry, 0
         elif os.path.lexists(full):
             yield from _measured(files, full)
         else:

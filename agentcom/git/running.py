@@ -15,6 +15,8 @@ from msgspec import Struct
 from agentcom.ending import end_tree
 from agentcom.git.environment import identity_environ, overruling, quiet_environ
 from agentcom.git.place import GitProblem, Place
+from agentcom.settings.rendering import mask_url
+from agentcom.wording import clean
 
 OUTPUT_BYTES = 16_777_216
 """A call that prints more is ended: an agent may have left millions of files to be listed."""
@@ -31,6 +33,14 @@ UNFIT = "unfit"
 MISCONFIGURED = "misconfigured"
 
 
+DETAIL_CHARACTERS = 2_000
+
+
+def problem(reason: str, detail: str) -> GitProblem:
+    """A problem in one line, without passwords and without what an origin may have put in to move a cursor."""
+    return GitProblem(reason, mask_url(clean(" ".join(detail.split())))[:DETAIL_CHARACTERS])
+
+
 class Trouble(Exception):
     """A step cannot be made, and so neither can those after it. The public functions answer with its problem.
 
@@ -42,7 +52,7 @@ class Trouble(Exception):
 
     def __init__(self, reason: str, detail: str, *, local: bool = False, final: bool = False) -> None:
         super().__init__(detail)
-        self.problem = GitProblem(reason, " ".join(detail.split())[:2_000])
+        self.problem = problem(reason, detail)
         self.local = local
         self.final = final
 
@@ -145,7 +155,7 @@ class Git:
         """
         ran = await self(*arguments, gitdir=gitdir, worktree=worktree, stdin=stdin, environ=environ)
         if not ran.ok:
-            raise Trouble(UNFIT, f"git {arguments[0]} failed: {ran.why}", local=True)
+            raise Trouble(UNFIT, f"git {arguments[0]} failed: {ran.why}", local=not ran.late)
         return ran.text
 
     async def commit_of(self, name: str, *, gitdir: Path | None = None) -> str:

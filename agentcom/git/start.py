@@ -55,6 +55,8 @@ async def _start(git: Git, keep: bool) -> Started:
         kept = keep and left is not None and here == begun.head_sha
         head_sha, unmerged = (here, ()) if kept else await _with_base(git, begun.head_sha, seen)
         notes = [tree.repaired, found.detail, begun.detail]
+        if kept and not await git.contains(here, seen.base_sha):
+            notes.append(f"{seen.base} has moved on: origin/{seen.base} is to be merged")
         if begun.rescued:
             notes.append(await _rescued(git, begun.rescued))
         if left is not None and not kept:

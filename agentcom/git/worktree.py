@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import anyio.to_thread
 from msgspec import Struct
 
 from agentcom.git.clone import quoted, write_if_other
@@ -63,13 +66,13 @@ def gitdir_of(clone: Path, files: Path) -> Path | None:
     """What the clone knows of the worktree with these files, if anything."""
     with suppress(OSError):
         wanted = files.parent.resolve() / files.name
-        for gitdir, pointed in _worktrees(clone):
+        for gitdir, pointed in worktrees(clone):
             if pointed.parent.parent.resolve() / pointed.parent.name == wanted:
                 return gitdir
     return None
 
 
-def _worktrees(clone: Path) -> Iterator[tuple[Path, Path]]:
+def worktrees(clone: Path) -> Iterator[tuple[Path, Path]]:
     """Each worktree's folder in the clone, and the `.git` that it points to."""
     for pointer in sorted((clone / "worktrees").glob("*/gitdir")):
         with suppress(OSError, UnicodeDecodeError):
@@ -90,6 +93,9 @@ async def attached(git: Git, head_sha: str) -> Tree:
     """
     files = git.place.worktree
     try:
+        if files.is_symlink():
+            # To where it leads, nothing is written, and nothing there is cleaned up.
+            files.unlink()
         had_files = files.is_dir() and any(path.name != ".git" for path in files.iterdir())
         gitdir = gitdir_of(git.clone, files)
         repaired = ""
@@ -181,7 +187,7 @@ async def give_way(git: Git, own: Path) -> None:
     """No other worktree of this machine is on the task's branch any more: what is left of an attempt elsewhere must
     not move it. Its HEAD stays where it is, without a branch."""
     branch_ref = f"ref: {HEADS}{git.place.branch}"
-    for gitdir, _ in _worktrees(git.clone):
+    for gitdir, _ in worktrees(git.clone):
         with suppress(OSError, UnicodeDecodeError):
             head = gitdir / "HEAD"
             if gitdir != own and head.read_text(encoding="utf-8").strip() == branch_ref:
@@ -214,8 +220,24 @@ async def on_branch(git: Git, tree: Tree, head_sha: str) -> None:
         Trouble: the clone cannot take it.
     """
     branch_ref = HEADS + git.place.branch
-    await git.must("update-ref", "--no-deref", branch_ref, head_sha)
+    if not (await git("update-ref", "--no-deref", branch_ref, head_sha)).ok:
+        await _make_way(git)
+        await git.must("update-ref", "--no-deref", branch_ref, head_sha)
     await git.must("symbolic-ref", "HEAD", branch_ref, gitdir=tree.gitdir)
+
+
+async def _make_way(git: Git) -> None:
+    """Branches of this clone alone that no branch of the task's name can be beside, as `oak` is for `oak/1`, become
+    rescue branches."""
+    branch = git.place.branch
+    above = [str(parent) for parent in PurePosixPath(branch).parents][:-1]
+    listed = await git.must("for-each-ref", "--format=%(refname)", *(HEADS + name for name in (*above, branch)))
+    for ref in listed.splitlines():
+        if ref.removeprefix(HEADS) in above or ref.startswith(f"{HEADS}{branch}/"):
+            sha = await git.commit_of(ref)
+            await git.must("update-ref", "-d", ref)
+            if sha:
+                await git.must("update-ref", f"{HEADS}rescue/{git.place.task}/{sha[:12]}", sha)
 
 
 async def settled(git: Git, tree: Tree, head_sha: str) -> None:
@@ -228,10 +250,21 @@ async def settled(git: Git, tree: Tree, head_sha: str) -> None:
         _remove(tree.gitdir / name)
     ran = await git("reset", "--quiet", "--hard", head_sha, gitdir=tree.gitdir, worktree=tree.files)
     if not ran.ok:
-        # The index may be what is damaged; it holds nothing that is not in the commit by now.
+        # An agent may have made folders read-only. Or the index is damaged: all that it had is in the commit by now.
+        await anyio.to_thread.run_sync(make_writable, tree.files)
         _remove(tree.gitdir / "index")
         await git.must("reset", "--quiet", "--hard", head_sha, gitdir=tree.gitdir, worktree=tree.files)
     await git("clean", "--quiet", "--force", "-d", gitdir=tree.gitdir, worktree=tree.files)
+
+
+def make_writable(folder: Path) -> None:
+    """What is in a folder can be removed, whatever an agent made of its permissions."""
+    for inside, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(inside, name)
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(path.stat().st_mode | stat.S_IRWXU)
 
 
 def _remove(path: Path) -> None:

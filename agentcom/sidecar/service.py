@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -192,8 +192,6 @@ class SidecarService:
     def stop(self) -> None:
         """Take no more work and come to an end in good order."""
         self._stopping.set()
-
-    # ------------------------------------------------------- start and stop
 
     async def _begin(self) -> bool:
         """Recover, as soon as Redis answers. False: it was stopped before."""

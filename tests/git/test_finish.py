@@ -329,3 +329,39 @@ async def test_a_worktree_that_is_gone_altogether_still_has_its_commits(lab: Lab
     shutil.rmtree(place.worktree)
     done = await lab.finished(place, began)
     assert done.evidence.head_sha == head
+
+
+async def test_ignored_files_are_no_leftovers_wherever_they_are_ignored(lab: Lab, begun: Begun):
+    place, began = begun
+    new = place.worktree / "new"
+    (new / "cache").mkdir(parents=True)
+    (new / "cache" / "big").write_text("ignored by the repository\n")
+    (new / ".gitignore").write_text("secret\n")
+    (new / "secret").write_text("secret\n")
+    nested = place.worktree / "nested"
+    nested.mkdir()
+    lab.git("init", "--quiet", cwd=nested)
+    (nested / ".gitignore").write_text("secret\n")
+    (nested / "secret").write_text("secret\n")
+    done = await lab.finished(place, began)
+    changed = lab.git("diff", "--name-only", "main", done.evidence.rescue, cwd=lab.origin)
+    assert changed.split("\n") == ["nested/.gitignore", "new/.gitignore"]
+
+
+async def test_a_submodule_that_was_moved_on_is_a_leftover_and_rescued_as_one(lab: Lab, begun: Begun):
+    place, _ = begun
+    library = lab.root / "library"
+    lab.git("clone", "--quiet", str(lab.origin), str(library), cwd=lab.root)
+    allowed = ["-c", "protocol.file.allow=always"]
+    lab.git(*allowed, "submodule", "--quiet", "add", str(library), "lib", cwd=place.worktree)
+    lab.git("commit", "--quiet", "-m", "A library", cwd=place.worktree)
+    began = await lab.started(place)
+    assert (place.worktree / "lib" / "README").exists()
+    assert (await lab.finished(place, began)).problem is None
+    inside = place.worktree / "lib"
+    lab.git("config", "user.name", "x", cwd=inside)
+    lab.git("config", "user.email", "x@example.invalid", cwd=inside)
+    moved = lab.commit(inside)
+    done = await lab.finished(place, began)
+    assert done.problem is not None
+    assert lab.git("ls-tree", done.evidence.rescue, "lib", cwd=lab.origin).split() == ["160000", "commit", moved, "lib"]
