@@ -110,9 +110,9 @@ class Git:
             with anyio.fail_after(self._timeout_s):
                 return await self._communicate(["git", *arguments], stdin)
         except TimeoutError:
-            raise ForgeTrouble(f"git did not end within {self._timeout_s:g} s") from None
+            raise ForgeTrouble("git did not come to an end in time") from None
         except OSError as error:
-            raise ForgeTrouble(f"git cannot be run: {error}") from error
+            raise ForgeTrouble(f"git cannot be started: {error}") from error
 
     async def _communicate(self, argv: list[str], stdin: bytes) -> Ran:
         """All that a process says. It leads a group, so that it can be ended with the helpers that it started."""
@@ -134,7 +134,7 @@ class Git:
                     os.killpg(process.pid, signal.SIGKILL)
                 raise
             if max(len(out), len(err)) >= OUTPUT_MAX_BYTES:
-                raise ForgeTrouble(f"git {argv[-1]} says more than {OUTPUT_MAX_BYTES:,} bytes")
+                raise ForgeTrouble("git printed too much")
             return Ran(code, bytes(out), bytes(err))
 
 
@@ -146,7 +146,8 @@ async def _collect(stream: ByteReceiveStream, into: bytearray) -> None:
 
 def _unattended(environ: Mapping[str, str]) -> dict[str, str]:
     """Nobody is there to type a password, and a helper that asks in a window would hang."""
-    defaults = {"GIT_ASKPASS": "", "GIT_SSH_COMMAND": "ssh", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+    defaults = {"GIT_SSH_COMMAND": "ssh", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
     inherited = defaults | {name: value for name, value in environ.items() if name not in STEERED}
     ssh = f"{inherited['GIT_SSH_COMMAND']} -o BatchMode=yes"
-    return inherited | AUTHOR | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": ssh, "LC_ALL": "C"}
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "GIT_SSH_COMMAND": ssh, "LC_ALL": "C"}
+    return inherited | AUTHOR | quiet
