@@ -23,7 +23,7 @@ from agentcom.model.codec import (
     decode_refusals,
     encode,
 )
-from agentcom.model.costs import TOTAL, Costs, day_and_agent
+from agentcom.model.costs import TOTAL, Costs, day_and_agent, is_field
 from agentcom.model.messages import AnyRequest, Beat, DeadLetter, Line, Refusal, Submit
 from agentcom.model.task import ReadRecord
 from agentcom.settings import Policy
@@ -148,7 +148,7 @@ class ClientStore:
     async def costs(self, since: str) -> dict[str, Costs]:
         """What work cost since this day, such as 2026-11-27, by field, but for what cannot be read."""
         fields = [text(field) for field in await self._redis.hkeys(self._names.costs)]
-        wanted = [field for field in fields if field != TOTAL and day_and_agent(field)[0] >= since]
+        wanted = [field for field in fields if is_field(field) and since <= day_and_agent(field)[0] != TOTAL]
         found: dict[str, Costs] = {}
         for first in range(0, len(wanted), SCAN_COUNT):
             part = wanted[first : first + SCAN_COUNT]

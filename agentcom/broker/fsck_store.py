@@ -25,12 +25,14 @@ from agentcom.fsck.facts import (
 from agentcom.model.codec import (
     decode_agent,
     decode_carried,
+    decode_costs,
     decode_dead,
     decode_order,
     decode_report,
     decode_spec,
     id_of,
 )
+from agentcom.model.costs import is_field
 from agentcom.model.messages import Assign, Finished, Hello, Stop
 
 KEYS_PER_TRIP = 200
@@ -64,6 +66,7 @@ class FsckStore:
         facts.outputs = [name[7:] for name in names if name.startswith("output:")]
         await self._read_index(facts)
         facts.bindings = await self._bindings()
+        facts.costs = await self._costs()
         facts.dead = await self._dead()
         await self._look(facts, (), (), ["head"])
         for part in _parts(dict.fromkeys([*agents, *facts.agents]), AGENTS_PER_TRIP):
@@ -102,6 +105,14 @@ class FsckStore:
             found[_exact(key)] = text(value)
         return found
 
+    async def _costs(self) -> dict[str, bool]:
+        if text(await self._redis.type(self._names.costs)) != "hash":
+            return {}
+        found: dict[str, bool] = {}
+        async for field, body in self._redis.hscan_iter(self._names.costs, count=1_000):
+            found[_exact(field)] = is_field(_exact(field)) and bool(readable(decode_costs, [body]))
+        return found
+
     async def _dead(self) -> list[str]:
         if text(await self._redis.type(self._names.dead)) != "stream":
             return []
@@ -122,6 +133,8 @@ class FsckStore:
         await self._read_reports(facts)
         if any(one.kind == "damaged_binding" for one in found):
             facts.bindings = await self._bindings()
+        if any(one.kind == "damaged_costs" for one in found):
+            facts.costs = await self._costs()
         for part in _parts(found, TOLD_AGAIN):
             tasks = dict.fromkeys(task for one in part for task in one.tasks)
             agents = dict.fromkeys(agent for one in part for agent in one.agents)
@@ -243,7 +256,7 @@ def _agent_facts(name: str, body: bytes) -> AgentFacts:
         record = decode_agent(body)
     except UNREADABLE:
         return AgentFacts()
-    return AgentFacts(readable=record.name == name, incarnation=record.incarnation, running=record.running)
+    return AgentFacts(record.name == name, record.incarnation, record.running, record.reserved)
 
 
 def _stream_facts(replies: Sequence[Any]) -> StreamFacts:
@@ -289,7 +302,7 @@ def _key_facts(name: str, replies: Sequence[Any]) -> KeyFacts:
 def _mentioned(facts: Facts) -> list[str]:
     """Tasks that something names, and that were not read yet."""
     bound = (value.rpartition("@")[0] for value in facts.bindings.values())
-    running = (task for agent in facts.agents.values() for task in agent.running.values())
+    running = (task for agent in facts.agents.values() for task in (*agent.running.values(), *agent.reserved))
     waited_for = [other for found in facts.tasks.values() for other in found.waiting_for]
     mentioned = dict.fromkeys((*bound, *running, *waited_for, *facts.dead, *facts.outputs))
     return [task for task in mentioned if task and task not in facts.tasks and len(task) < 200]

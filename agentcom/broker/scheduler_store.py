@@ -17,7 +17,7 @@ from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of,
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import decode_agent, decode_beat, decode_carried, decode_costs, id_of
 from agentcom.model.commit import LAST_ID, Commit
-from agentcom.model.costs import Costs
+from agentcom.model.costs import Costs, is_field
 from agentcom.model.messages import Beat
 from agentcom.model.task import CarriedRecord
 from agentcom.settings import Policy
@@ -146,8 +146,9 @@ class SchedulerStore:
         """What work cost, by field, but for what cannot be read."""
         found: dict[str, Costs] = {}
         for field, body in (await self._redis.hgetall(self._names.costs)).items():
-            for costs in readable(decode_costs, [body]):
-                found[text(field)] = costs
+            if is_field(text(field)):
+                for costs in readable(decode_costs, [body]):
+                    found[text(field)] = costs
         return found
 
     async def open_records(self) -> AsyncIterator[tuple[dict[str, CarriedRecord], list[str]]]:

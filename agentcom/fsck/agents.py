@@ -19,6 +19,7 @@ def check(facts: Facts) -> Iterator[Discrepancy]:
             remedy = "it is written again if the scheduler still has it, else it is forgotten until its next hello"
             yield _about(name, "damaged_agent", "its record cannot be read", remedy, Fix("forget", agent=name))
             continue
+        yield from _reserved(facts, name, agent)
         stream = facts.orders.get(name)
         if stream is not None and stream.type in (NO_KEY, "stream") and stream.whole:
             yield from _running(facts, name, agent, stream)
@@ -46,6 +47,17 @@ def _running(facts: Facts, name: str, agent: AgentFacts, stream: StreamFacts) ->
             text = f"it lists attempt {token} of {task}, which is not the current one, and has no order of it"
             fix = Fix("release", agent=name, token=token)
             yield _about(name, "slot_lost", text, "its slot is free again", fix, token, (task,))
+
+
+def _reserved(facts: Facts, name: str, agent: AgentFacts) -> Iterator[Discrepancy]:
+    """Slots that it keeps for tasks that do not wait for a person."""
+    for task in agent.reserved:
+        found = facts.tasks.get(task)
+        if found is not None and not (found.readable and found.state == "input_required" and found.agent == name):
+            state = found.state if found.readable else "missing or damaged"
+            text = f"it keeps a slot for {task}, which is {state}, and does not wait for a person there"
+            fix = Fix("unreserve", agent=name, task=task)
+            yield _about(name, "slot_kept", text, "its slot is free again", fix, task, (task,))
 
 
 def _stream(facts: Facts, name: str, stream: StreamFacts) -> Iterator[Discrepancy]:

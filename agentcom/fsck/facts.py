@@ -39,11 +39,13 @@ class TaskFacts(Struct, frozen=True, gc=False):
 
 
 class AgentFacts(Struct, frozen=True):
-    """One field of the hash of agents; `incarnation` and `running` are what its record says, if it is readable."""
+    """One field of the hash of agents; `incarnation`, `running` and `reserved` are what its record says, if it is
+    readable."""
 
     readable: bool = False
     incarnation: str = ""
     running: dict[str, str] = {}
+    reserved: tuple[str, ...] = ()
 
 
 class OrderFacts(Struct, frozen=True):
@@ -104,6 +106,7 @@ class Facts(Struct):
         orders: by agent.
         keys: any other key, by its name behind the pool's prefix.
         bindings: idempotency key → what is kept of it.
+        costs: field of the hash of costs → whether it can be read.
         dead: ids of tasks that there are dead letters of.
         outputs: ids of tasks of which output is kept.
         inbox_at, reports_at: positions that the head names.
@@ -117,6 +120,7 @@ class Facts(Struct):
     orders: dict[str, StreamFacts] = field(default_factory=dict)
     keys: dict[str, KeyFacts] = field(default_factory=dict)
     bindings: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, bool] = field(default_factory=dict)
     dead: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     inbox_at: str = "0-0"

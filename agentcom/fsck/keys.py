@@ -18,11 +18,12 @@ MADE_ANEW = ("inbox", "reports")
 
 
 def check(facts: Facts) -> Iterator[Discrepancy]:
-    """What contradicts the table of keys, the head, or the form of an idempotency key."""
+    """What contradicts the table of keys, the head, or the form of an idempotency key or of costs."""
     for name, found in facts.keys.items():
         yield from _key(name, found)
     for stream, position in (("inbox", facts.inbox_at), ("reports", facts.reports_at)):
         yield from _position(facts, stream, position)
+    yield from _costs(facts)
     for name, value in facts.bindings.items():
         task, at, since = value.rpartition("@")
         if not (task and at and since.isascii() and since.isdigit()):
@@ -31,6 +32,16 @@ def check(facts: Facts) -> Iterator[Discrepancy]:
             yield Discrepancy(
                 kind="damaged_binding", subject=f"binding:{name}", text=text,
                 remedy="it is written again if the scheduler still knows it, else forgotten", fix=fix, keys=("keys",),
+            )  # fmt: skip
+
+
+def _costs(facts: Facts) -> Iterator[Discrepancy]:
+    for name, is_readable in facts.costs.items():
+        if not is_readable:
+            yield Discrepancy(
+                kind="damaged_costs", subject=f"costs:{name}", text="what is kept there of costs cannot be read",
+                remedy="it is written again if the scheduler still knows it, else forgotten",
+                fix=Fix("recount", name=name), keys=("costs",),
             )  # fmt: skip
 
 

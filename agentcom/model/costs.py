@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from agentcom.model.task import NO_USAGE, Usage
@@ -11,6 +13,8 @@ TOTAL = "total"
 
 OTHERS = "*"
 """In the place of an agent: those of a day of very many agents."""
+
+_FIELD = re.compile(rf"{TOTAL}|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(/([a-z0-9][a-z0-9._-]{{0,63}}|[{OTHERS}]))?")
 
 TOKENS_MAX = 10**12
 USD_MAX = 1e6
@@ -49,6 +53,11 @@ class Costs(Struct, omit_defaults=True):
 def field_of(day: str, agent: str = "") -> str:
     """The name of the field of a day such as 2026-11-27, and of an agent on it."""
     return f"{day}/{agent}" if agent else day
+
+
+def is_field(name: str) -> bool:
+    """Whether a field of this name may be in the hash."""
+    return _FIELD.fullmatch(name) is not None
 
 
 def day_and_agent(field: str) -> tuple[str, str]:

@@ -118,6 +118,8 @@ FixKind = Literal[
     "forget",
     "remake",
     "forget_key",
+    "recount",
+    "unreserve",
     "bound",
     "reposition",
 ]
@@ -141,6 +143,8 @@ class Fix(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     - `forget`: there is a stream of orders, or a damaged record, of `agent`, which is no agent of the pool.
     - `remake`: the stream of orders of `agent` can take no more entries, as its last possible id was given.
     - `forget_key`: what is kept of the idempotency key `name` cannot be read.
+    - `recount`: what is kept of costs in the field `name` cannot be read.
+    - `unreserve`: `agent` keeps a slot for `task`, which does not wait for a person.
     - `bound`: the key `name` of a beat, an output or a refusal has no end of life.
     - `reposition`: the head says that more was read of the reports than there has been.
     """

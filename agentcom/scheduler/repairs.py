@@ -244,6 +244,20 @@ def _stop(state: State, fix: Fix, _: Found, __: int) -> Result:
     return Mended("the agent is told to stop it")
 
 
+def _unreserve(state: State, fix: Fix, _: Found, __: int) -> Result:
+    agent = state.agents.get(fix.agent)
+    if agent is None:
+        return NotSo("there is no such agent")
+    work = state.tasks.get(fix.task)
+    rightly = work is not None and work.record.state == "input_required" and state.keeper_of(work) is agent
+    if work is not None:
+        _write_again(state, work)
+    if not rightly:
+        agent.reserved = tuple(task for task in agent.reserved if task != fix.task)
+    state.save_agent(agent)
+    return AGAIN if rightly else Mended("its slot is free again")
+
+
 def _settle(state: State, fix: Fix, _: Found, __: int) -> Result:
     agent = state.agents.get(fix.agent)
     if agent is not None and fix.token in agent.running:
@@ -290,6 +304,10 @@ def _forget_key(state: State, fix: Fix, _: Found, __: int) -> Result:
     return Mended("the idempotency key is forgotten")
 
 
+def _recount(state: State, fix: Fix, _: Found, __: int) -> Result:
+    return AGAIN if state.accounts.again(fix.name) else Mended("what was kept there is forgotten")
+
+
 def _bound(state: State, fix: Fix, _: Found, __: int) -> Result:
     if not fix.name.startswith(PASSING) or len(fix.name) > MAX_NAME:
         return NotSo("this is no key that passes")
@@ -317,6 +335,8 @@ _MENDS: dict[FixKind, Callable[[State, Fix, Found, int], Result]] = {
     "forget": _forget,
     "remake": _remake,
     "forget_key": _forget_key,
+    "recount": _recount,
+    "unreserve": _unreserve,
     "bound": _bound,
     "reposition": _reposition,
 }

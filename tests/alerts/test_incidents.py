@@ -163,6 +163,26 @@ def test_findings_below_the_threshold_are_not_told() -> None:
     assert story.told == [("open", OAK, "ntfy")]
 
 
+def asking(since_at: int = 1, task: str = "t1") -> Finding:
+    return Finding(
+        rule="waits_for_person", severity="warning", subject=f"task:{task}", text="which?", since_at=since_at, asks=True
+    )
+
+
+def test_what_waits_for_a_person_is_told_once_although_only_what_is_critical_is() -> None:
+    story = Story()
+    story.look(asking(), times=500)
+    story.look(times=5)
+    assert story.told == [("open", asking().incident, "ntfy"), ("over", asking().incident, "ntfy")]
+
+
+def test_another_question_of_the_same_task_is_told_however_soon_it_comes() -> None:
+    story = Story()
+    story.look(asking(since_at=1), times=5)
+    story.look(asking(since_at=2), times=5)
+    assert [told[0] for told in story.told] == ["open", "open"]
+
+
 def test_one_that_becomes_graver_is_told_again() -> None:
     story = Story(replace(RULES, severity="warning"))
     story.look(down(severity="warning"), times=5)

@@ -175,7 +175,9 @@ async def test_when_everything_is_past_its_retention_only_the_pool_itself_is_lef
             # These are kept for longer than this test lasts, but not for ever: see above.
             passing = [key async for key in pool.redis.scan_iter(match=pool.names.every) if b":refused:" in key]
             await pool.redis.delete(pool.names.beat("oak"), *passing)
-        await eventually(lambda: _has(pool, {"inbox", "reports", "journal", "dead", "keys", "head", "leader"}), 20)
+        await eventually(
+            lambda: _has(pool, {"inbox", "reports", "journal", "dead", "keys", "costs", "head", "leader"}), 20
+        )
 
 
 async def _has(pool: Pool, kinds: set[str]) -> bool:

@@ -59,6 +59,7 @@ def test_every_attribute_is_read():
     item = only(
         "- [ ] Everything {#all} {requires: python >= 2, os == linux} {prefer: gpu} {priority: Urgent} {expect: 20s}"
         " {timeout: 10m} {max-attempts: 3} {context: a.py, b c.py,} {context-tokens: 4000} {agent: oak} {key: K 1}"
+        " {check: make test} {budget: $2} {tokens: 200k} {check: sh -c 'a; b'}"
     )
     assert item == Item(
         slug="all",
@@ -75,6 +76,9 @@ def test_every_attribute_is_read():
         context_tokens=4000,
         agent="oak",
         key="K 1",
+        checks=("make test", "sh -c 'a; b'"),
+        budget_usd=2.0,
+        budget_tokens=200_000,
     )
 
 
@@ -228,6 +232,13 @@ def test_any_order_of_a_backlog_without_circles_can_be_sorted(befores, shuffler)
         ("- [ ] A {after: ,}", [(1, "after: expected a list with commas in between, not ','")]),
         ("- [ ] A {after: #}", [(1, "after: expected a list with commas in between, not ''")]),
         ("- [ ] A {agent: a} {agent: a}", [(1, "agent is given twice")]),
+        ("- [ ] A {budget: 1} {budget: 2}", [(1, "budget is given twice")]),
+        ("- [ ] A {budget: lots}", [(1, "budget: expected dollars such as 2, $2 or 2.50, not 'lots'")]),
+        ("- [ ] A {tokens: 0}", [(1, "tokens: expected a number such as 5000, 200k or 1.5M, not '0'")]),
+        (
+            "- [ ] A {check: echo 'a}",
+            [(1, "check: expected a program and its arguments, with every quote closed, not 'echo 'a'")],
+        ),
         ("- [ ] A {expect: 1s} {expect: 2s}", [(1, "expect is given twice")]),
         ("- [ ] A {#a} {#b}", [(1, "slug is given twice")]),
         (

@@ -31,6 +31,7 @@ from agentcom.model.messages import (
     MAX_TASKS_PER_SUBMIT,
     PROTOCOL,
     Accepted,
+    Answer,
     Assign,
     Beat,
     Cancel,
@@ -55,7 +56,12 @@ DECODERS = {
 }
 OUTCOME = Outcome("failed", "exit_code", "ü", -9, "s", ("a",), {"n": [1, None, 2.5]}, Usage(1, 2, cost_usd=0.5))
 MESSAGES = {
-    "request": [Submit(tasks=[Raw(b'{"text":"a"}')]), Cancel(task="t", why="w"), Retry(task="t")],
+    "request": [
+        Submit(tasks=[Raw(b'{"text":"a"}')]),
+        Cancel(task="t", why="w"),
+        Retry(task="t"),
+        Answer(task="t", text="ü"),
+    ],
     "report": [
         Hello(agent="a", incarnation="i", card=Card(attributes={"python": 3, "os": "linux", "gpu": True, "x": 1.5})),
         Accepted(agent="a", incarnation="i", task="t", token="1.a"),

@@ -113,12 +113,34 @@ AT_THE_BOUNDS = TaskSpec(
     expires_s=30 * 86_400,
     max_attempts=100,
     agent="a" * 64,
+    checks=("c" * 1_000,) * 20,
+    budget_tokens=10**12,
+    budget_usd=1e6,
 )
 
 
 def test_the_bounds_themselves_are_allowed():
     assert problem_of(AT_THE_BOUNDS, Policy()) == ""
     assert problem_of(TaskSpec(id=GOOD_ID, text="x"), Policy()) == ""
+
+
+@pytest.mark.parametrize(
+    ("given_spec", "problem"),
+    [
+        ({"checks": ("x",) * 21}, "checks holds 21 commands, over 20"),
+        ({"checks": ("x" * 1_001,)}, "a check is longer than 1,000 characters"),
+        (
+            {"checks": ("make test", "echo 'a")},
+            "check: expected a program and its arguments, with every quote closed, not 'echo 'a'",
+        ),
+        ({"checks": (" ",)}, "check: expected a program and its arguments, with every quote closed, not ''"),
+        ({"budget_usd": -1.0}, "budget_usd is -1.0, not between 0 and 1,000,000"),
+        ({"budget_usd": float("nan")}, "budget_usd is nan, not between 0 and 1,000,000"),
+        ({"budget_tokens": 10**12 + 1}, "budget_tokens is 1000000000001, not between 0 and 1,000,000,000,000"),
+    ],
+)
+def test_checks_and_budgets_are_judged(given_spec, problem):
+    assert problem_of(TaskSpec(id=GOOD_ID, text="x", **given_spec), Policy()) == problem
 
 
 @given(st.text(), st.text(), st.text(), st.floats(), st.integers())
@@ -131,6 +153,8 @@ def test_judging_a_spec_never_raises_and_never_answers_at_length(text, requires,
         agent=agent,
         timeout_s=seconds,
         max_attempts=number,
+        checks=(text, requires),
+        budget_usd=seconds,
     )
     problem = problem_of(spec, Policy())
     assert len(problem) < 500

@@ -1,5 +1,6 @@
 """How times, sizes and the text of others are shown, and how durations are read."""
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 
@@ -7,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentcom.wording import LONGEST_S, age, ago, clean, clock, count, one_line, parse_duration, size
+from agentcom.wording import (
+    LONGEST_S,
+    age,
+    ago,
+    clean,
+    clock,
+    count,
+    one_line,
+    parse_amount,
+    parse_command,
+    parse_duration,
+    parse_usd,
+    size,
+)
 
 
 def at_ms(text: str) -> int:
@@ -181,6 +195,60 @@ def test_a_duration_beyond_reason_is_refused(text):
 def test_a_shown_age_reads_back_as_the_same_time_but_for_what_was_rounded_off(seconds):
     resolution_s = 0.1001 if seconds < 1 else 1 if seconds < 120 else 60 if seconds < 86_400 else 3600
     assert 0 <= seconds - parse_duration(age(seconds)) < resolution_s
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("5000", 5_000), ("5_000", 5_000), (" 200k ", 200_000), ("1.5M", 1_500_000), ("1m", 1_000_000), ("1", 1)],
+)
+def test_an_amount_is_read(text, amount):
+    assert parse_amount(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "0", "1.5", "2e3", "5 000", "1,000", "9" * 20, "1G", "0.0001k", "½"])
+def test_what_is_no_amount_is_refused(text):
+    with pytest.raises(ValueError, match=re.escape("expected a number such as 5000, 200k or 1.5M, not")):
+        parse_amount(text)
+
+
+@pytest.mark.parametrize(("text", "usd"), [("2", 2.0), ("$2", 2.0), (" $2.50", 2.5), ("0.001", 0.001)])
+def test_dollars_are_read(text, usd):
+    assert parse_usd(text) == usd
+
+
+@pytest.mark.parametrize("text", ["", "$", "0", "-2", "2€", "1,5", "1e3", "$$2", "1000001", "9" * 400])
+def test_what_is_no_money_is_refused(text):
+    with pytest.raises(ValueError, match=re.escape("expected dollars such as 2, $2 or 2.50, not")):
+        parse_usd(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("make test", ["make", "test"]),
+        ("sh -c 'a && b'", ["sh", "-c", "a && b"]),
+        ('echo "$(touch pwned)" ; ls', ["echo", "$(touch pwned)", ";", "ls"]),
+    ],
+)
+def test_a_command_is_split_and_nothing_in_it_is_obeyed(text, words):
+    assert parse_command(text) == words
+
+
+@pytest.mark.parametrize("text", ["", " \n", "echo 'a", 'a "', "a\0b", "'' x", "a\\"])
+def test_what_is_no_command_is_refused(text):
+    with pytest.raises(ValueError, match="expected a program and its arguments"):
+        parse_command(text)
+
+
+@given(st.text())
+def test_reading_a_command_an_amount_or_money_answers_or_raises_one_line(text):
+    for read in (parse_command, parse_amount, parse_usd):
+        told = ""
+        try:
+            assert read(text)
+        except ValueError as error:
+            told = str(error)
+        assert "\n" not in told
 
 
 @given(st.text())

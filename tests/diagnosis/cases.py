@@ -10,19 +10,22 @@ from msgspec.structs import replace
 from agentcom.diagnosis import Snapshot
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.messages import DeadLetter, Line
-from agentcom.model.task import ReadRecord
+from agentcom.model.task import Outcome, ReadRecord
 from tests.diagnosis.pools import (
     AT,
     BUSY,
     ELM,
     FIR,
     OAK,
+    RUNNING,
+    SECOND_TRY,
     WAITING,
     H,
     M,
     S,
     agent,
     attempt,
+    beat,
     failed,
     id_of,
     order,
@@ -225,6 +228,31 @@ def of_tasks() -> Iterator[Case]:
         "task:" + id_of(7),
         "waits for a person: auth_failed: 401",
     )
+    question = Outcome("failed", "input_required", question="tabs or spaces?")
+    waits = task(
+        7, "input_required", AT - H, reason="input_required", question="tabs or spaces?", answer_by=AT + 5 * M,
+        attempts=(attempt("oak", 1, AT - H, outcome=question),),
+    )  # fmt: skip
+    yield Case(
+        "waits_for_person",
+        "for an answer",
+        with_tasks(waits),
+        with_tasks(replace(waits, state="queued", answer="spaces")),
+        "task:" + id_of(7),
+        "asks: tabs or spaces?",
+    )
+    nearly = replace(RUNNING, attempts=(replace(RUNNING.attempts[0], context=81),))
+    full = replace(
+        SECOND_TRY, state="retry_wait", attempts=(failed("oak", 1, AT - H, context_used=90, context_size=100),)
+    )
+    beats = BUSY.beats | {"oak": beat("oak", state="working", context={"1.00": 95})}
+    for which, ill, well in (
+        ("as its record keeps", with_tasks(nearly), with_tasks(RUNNING)),
+        ("as a beat says", replace(BUSY, beats=beats), replace(BUSY, beats={"oak": beat("oak", context={"1.00": 80})})),
+        ("as its end told", with_tasks(full), with_tasks(replace(full, state="retry_wait", attempts=()))),
+    ):
+        about = "task:" + (id_of(2) if which == "as its end told" else id_of(1))
+        yield Case("context_full", which, ill, well, about, "% of the context window of oak")
     letter = DeadLetter(id_of(8), "Port it", AT - 23 * H, "exit_code", "exit code 1", 4)
     yield Case(
         "dead",

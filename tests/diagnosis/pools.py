@@ -27,8 +27,8 @@ def attempt(agent: str, generation: int, assigned_at: int, **more: Any) -> Attem
 
 
 def failed(agent: str, generation: int, at: int, reason: str = "exit_code", **more: Any) -> Attempt:
-    outcome = Outcome("failed", reason, "exit code 137", 137)
-    return attempt(agent, generation, at, accepted_at=at, ended_at=at + M, outcome=outcome, **more)
+    outcome = Outcome("failed", reason, "exit code 137", 137, **more)
+    return attempt(agent, generation, at, accepted_at=at, ended_at=at + M, outcome=outcome)
 
 
 def task(number: int, state: str, submitted_at: int, spec: dict[str, Any] | None = None, **more: Any) -> ReadRecord:

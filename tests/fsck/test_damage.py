@@ -150,6 +150,18 @@ async def _garble_binding(scene: Scene) -> None:
     await scene.redis.hset(scene.names.keys, "bound-other", "garbage")
 
 
+async def _garble_costs(scene: Scene) -> None:
+    await scene.redis.hset(scene.names.costs, "total", "garbage")
+
+
+async def _leave_costs(scene: Scene) -> None:
+    await scene.redis.hset(scene.names.costs, "by-hand", '{"attempts":1}')
+
+
+async def _keep_slot(scene: Scene) -> None:
+    await scene.rewrite_agent(reserved=[scene.tasks["queued"]])
+
+
 async def _leave_beat(scene: Scene) -> None:
     await scene.redis.set(scene.names.beat("oak"), "x")
 
@@ -200,6 +212,9 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a stream of orders that is used up": ("orders_used_up", _use_up_orders),
     "an idempotency key of garbage": ("damaged_binding", _bind_garbage),
     "an idempotency key that was garbled": ("damaged_binding", _garble_binding),
+    "costs that were garbled": ("damaged_costs", _garble_costs),
+    "costs that somebody made up": ("damaged_costs", _leave_costs),
+    "a slot that is kept for nothing": ("slot_kept", _keep_slot),
     "a beat without end of life": ("no_end", _leave_beat),
     "an output without end of life": ("no_end", _leave_output),
     "a refusal without end of life": ("no_end", _leave_refusal),

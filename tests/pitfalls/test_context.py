@@ -18,6 +18,7 @@ from tests.stories.pool import FakePool
 
 WINDOW = 1_000
 OVER = "context 801 over 80% of 1,000"
+ESTIMATED = "context 810 over 80% of 1,000"
 
 pytestmark = pytest.mark.pitfall_9
 
@@ -57,7 +58,8 @@ def test_it_is_not_given_to_a_small_window_when_the_large_one_fails_or_goes() ->
 async def test_the_command_line_says_so_when_it_is_submitted_and_when_it_is_asked(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    """The context is estimated from the files that the agent is to read: a quarter of their bytes."""
+    """The context is estimated from the files that the agent is to read: a quarter of their bytes,
+    and the text, rounded up."""
     (tmp_path / "long.md").write_text("x" * 801 * 4)
 
     async def never(task: agentcom.Task) -> None:
@@ -72,9 +74,9 @@ async def test_the_command_line_says_so_when_it_is_submitted_and_when_it_is_aske
             return done.returncode, (done.stdout + done.stderr).decode()
 
         code, out = await said("submit", "read all of it", "--context", "long.md")
-        assert (code, OVER in out) == (4, True), out
+        assert (code, ESTIMATED in out, "context estimated at 810 tokens" in out) == (4, True, True), out
         task = re.findall(r"tk-[0-9a-f]+", out)[0]
         code, out = await said("explain", task)
-        assert (code, OVER in out) == (4, True), out
+        assert (code, ESTIMATED in out) == (4, True), out
         assert (await said("explain", "--requires", "python", "--context-tokens", "800"))[0] == 0
         assert (await client.store.head()).open == 1, "it is still there, and with nobody"

@@ -249,6 +249,79 @@ def test_work_that_met_a_rate_limit_goes_elsewhere_at_once(pool):
     assert (pool.state(task), pool.where(task)) == ("assigned", "elm")
 
 
+def limited(pool, task, for_s):
+    pool.end(task, Outcome("failed", "rate_limited", "429", resets_at=pool.now + for_s * 1_000 if for_s else 0))
+
+
+def test_when_all_are_rate_limited_work_waits_for_the_first_of_them_to_return(pool):
+    pool.agent("ash")
+    pool.agent("elm")
+    first, second = pool.submit(), pool.submit()
+    limited(pool, first, 600 if pool.where(first) == "ash" else 60)
+    limited(pool, second, 600 if pool.where(second) == "ash" else 60)
+    assert {health(pool, "ash"), health(pool, "elm")} == {"rate_limited"}
+    pool.advance(59)
+    assert pool.states(first, second) == ["queued", "queued"]
+    pool.advance(2)
+    assert sorted(pool.states(first, second)) == ["assigned", "queued"]
+    for _ in range(2):
+        (task,) = pool.runs("elm").values()
+        pool.finish(task)
+    assert pool.states(first, second) == ["completed", "completed"]
+    pool.advance(600)
+    assert health(pool, "ash") == "available"
+    assert pool.agent_record("ash").failed == pool.agent_record("elm").failed == 0
+
+
+def test_what_runs_beside_it_goes_on_and_nothing_new_begins(pool):
+    pool.agent("oak", slots=2)
+    first, second, third = pool.submit(), pool.submit(), pool.submit()
+    limited(pool, first, 100)
+    assert (pool.state(second), pool.states(first, third)) == ("assigned", ["queued", "queued"])
+    pool.finish(second)
+    assert pool.states(first, third) == ["queued", "queued"]
+    pool.advance(101)
+    assert pool.states(first, third) == ["assigned", "assigned"]
+
+
+def test_the_later_of_two_resets_holds(pool):
+    pool.agent("oak", slots=2)
+    first, second = pool.submit(), pool.submit()
+    limited(pool, first, 500)
+    limited(pool, second, 50)
+    pool.advance(400)
+    assert health(pool, "oak") == "rate_limited"
+    pool.advance(101)
+    assert pool.states(first, second) == ["assigned", "assigned"]
+
+
+@pytest.mark.parametrize(("for_s", "until_s"), [(-100, POLICY.rate_limit_s), (10**9, 7 * 86_400)])
+def test_a_reset_that_cannot_be_is_not_believed(pool, for_s, until_s):
+    pool.agent("oak")
+    task = pool.submit()
+    limited(pool, task, for_s)
+    assert pool.agent_record("oak").limited_until == pool.now + until_s * 1_000
+
+
+def test_what_only_one_agent_may_do_waits_for_it(pool):
+    pool.agent("ash")
+    pool.agent("elm")
+    task = pool.submit(agent="ash")
+    limited(pool, task, 100)
+    pool.advance(99)
+    assert pool.state(task) == "queued"
+    pool.advance(2)
+    assert pool.where(task) == "ash"
+
+
+def test_it_goes_on_in_its_session_when_its_agent_is_back(pool):
+    pool.agent("oak")
+    task = pool.submit()
+    pool.end(task, Outcome("failed", "rate_limited", "429", resets_at=pool.now + 100_000, session="s1"))
+    pool.advance(101)
+    assert pool.order(task).session == "s1"
+
+
 @pytest.mark.pitfall_10
 def test_who_always_says_rate_limited_does_not_keep_a_task_going_round_for_ever():
     pool = FakePool(Policy(max_waits=3, max_attempts=2, rate_limit_s=1, retry_delays_s=(0.0,), retry_jitter=0.0))

@@ -83,6 +83,23 @@ def test_a_context_may_fill_eighty_percent_of_the_window(pool, tokens, state):
     assert pool.state(pool.submit(context_tokens=tokens)) == state
 
 
+@pytest.mark.pitfall_9
+def test_what_is_continued_is_not_given_to_a_window_that_became_too_small(pool):
+    pool.agent("oak", context=1_000)
+    task = pool.submit(context_tokens=800)
+    pool.agent("elm", context=1_000)
+    pool.now += 1
+    pool.agent("oak", context=500)
+    pool.finish(task, "failed", "context_exhausted")
+    pool.advance(31)
+    assert (pool.state(task), pool.where(task)) == ("assigned", "elm")
+
+
+def test_work_of_unknown_size_goes_to_any_window(pool):
+    pool.agent("oak", context=1)
+    assert pool.state(pool.submit()) == "assigned"
+
+
 def test_an_agent_without_a_stated_window_takes_any_context(pool):
     pool.agent("oak")
     assert pool.state(pool.submit(context_tokens=90_000_000)) == "assigned"

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+from agentcom.broker.client_store import ClientStore
 from agentcom.broker.commit import LINES_PER_ENTRY, REFUSALS_KEPT_S
-from agentcom.model.codec import decode_lines, decode_refusals, decode_report
+from agentcom.model.codec import decode_costs, decode_lines, decode_refusals, decode_report
 from agentcom.model.commit import Commit, RefusalOut
+from agentcom.model.costs import Costs
 from agentcom.model.messages import DeadLetter, Hello, Line, Refusal
+from agentcom.model.task import Usage
 from tests.broker.conformance.pool import Pool, agent, order_out, record
 
 
@@ -21,6 +24,7 @@ def of_everything() -> dict[str, Any]:
         "orders": [order_out("oak")],
         "agents": {"oak": agent("oak")},
         "keys": {"k": "t1@5", "gone": None},
+        "costs": {"total": Costs(2, usage=Usage(1, 2)), "2026-11-27/oak": Costs(1), "2025-01-01": None},
         "refusals": [RefusalOut("1-1", [Refusal("t9", "no")])],
         "lines": [Line(1, "pool", "test")],
         "dead": [DeadLetter("t0", "heading", 1, "lost", "", 4)],
@@ -36,10 +40,13 @@ async def test_everything_in_a_commit_is_written(pool: Pool) -> None:
     names = pool.names
     assert set(found) == {
         names.head, names.task("t1"), names.task("t0"), names.open, names.orders("oak"), names.agents, names.keys,
-        names.refused("1-1"), names.journal, names.dead,
+        names.costs, names.refused("1-1"), names.journal, names.dead,
     }  # fmt: skip
     assert found[names.open] == [(b"t1", 7.0)]
     assert found[names.keys] == {b"k": b"t1@5"}
+    assert {name: decode_costs(body) for name, body in found[names.costs].items()} == {
+        b"total": Costs(2, usage=Usage(1, 2)), b"2026-11-27/oak": Costs(1),
+    }  # fmt: skip
     assert found[names.head][b"inbox_at"] == b"5-0"
     assert found[names.head][b"reports_at"] == b"6-1"
     assert (await pool.store.head()).seq == 1
@@ -171,6 +178,39 @@ async def test_the_highest_ids_that_somebody_can_give_by_hand_can_be_taken_into_
     await pool.redis.xadd(pool.names.inbox, {"m": "x"}, id=entry)
     assert await pool.commit(fence, inbox_at=entry) == "done"
     assert not await pool.store.read(await pool.store.head(), 10, 1, inbox=True)
+
+
+# ------------------------------------------------------------- costs
+
+
+async def test_what_work_cost_is_read_again_as_it_was_and_days_are_forgotten(pool: Pool) -> None:
+    fence = await pool.lead()
+    costs = {
+        "total": Costs(3, 2, 9, 40, Usage(1, 2, 3, 4, 5, 0.5), 1.5),
+        "2026-11-27": Costs(1),
+        "2026-11-26": Costs(2),
+    }
+    assert await pool.commit(fence, costs=costs) == "done"
+    assert await pool.store.costs() == costs
+    assert await pool.commit(fence, costs={"2026-11-26": None, "2026-11-27": Costs(7)}) == "done"
+    assert await pool.store.costs() == {"total": costs["total"], "2026-11-27": Costs(7)}
+
+
+async def test_costs_that_cannot_be_read_are_passed_over(pool: Pool) -> None:
+    fence = await pool.lead()
+    await pool.commit(fence, costs={"2026-11-27/oak": Costs(1), "total": Costs(1)})
+    await pool.redis.hset(pool.names.costs, mapping={"2026-11-26": "garbage", "by-hand": '{"attempts":1}'})
+    assert await pool.store.costs() == {"2026-11-27/oak": Costs(1), "total": Costs(1)}
+    client = ClientStore(pool.connections, "p")
+    assert await client.costs("2026-11-01") == {"2026-11-27/oak": Costs(1)}
+    assert await client.costs("2026-11-28") == {}
+
+
+async def test_a_commit_of_costs_that_is_sent_twice_is_counted_once(pool: Pool) -> None:
+    fence = await pool.lead()
+    call = pool.store.encode(Commit(costs={"total": Costs(5)}), fence)
+    assert [await pool.store.commit(call) for _ in range(2)] == ["done", "repeated"]
+    assert await pool.store.costs() == {"total": Costs(5)}
 
 
 # ------------------------------------------------------------ bounds
