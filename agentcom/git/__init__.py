@@ -5,7 +5,7 @@ goes wrong is a value. The steps, in their order:
 
     start(place, keep=False)            -> Started | GitProblem     verified base, branch and worktree ready
     arm(place, token, started)                                      the hook lets this attempt push; disarm(place)
-    … the agent works, with its token as AGENTCOM_ATTEMPT …
+    … the agent works, with its token as AGENTCOM_FENCE …
     finish(place, started)              -> Finished | GitProblem    evidence; what is uncommitted is rescued
     publishable(place, started)         -> GitProblem | None        the hook's rules again, against origin as it is now
     push(place, head_sha, expected)     -> GitProblem | None        forward only, compare-and-swap, may be repeated

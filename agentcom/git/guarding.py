@@ -26,7 +26,7 @@ class Armed(Struct, frozen=True):
 def arm(place: Place, token: str, started: Started) -> None:
     """Let the attempt with this token push the task's branch from the worktree, by the rules of `hook`.
 
-    Its agent carries the token as `AGENTCOM_ATTEMPT`.
+    Its agent carries the token in the variable that `hook.ATTEMPT` names.
 
     Raises:
         OSError: the disk refuses.
