@@ -17,12 +17,14 @@ from msgspec.structs import replace
 
 from agentcom.adapters.base import Event, Launch, Over, Prompt, Trouble
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option
+from agentcom.adapters.command import EXIT_MISCONFIGURED, over_by_code
 from agentcom.adapters.ends import ended_without_result
 from agentcom.adapters.reading import NO_EVENT, object_in, text, unknown
 from agentcom.model.reasons import CLASS_OF
 from agentcom.settings import AgentSettings
 
-PROGRAM = (sys.executable, "-m", "agentcom.adapters.acp_program")
+PROGRAM = (sys.executable, "-P", "-m", "agentcom.adapters.acp_program")
+"""Without the working directory among the places of modules: that is the agent's, with whatever a repository holds."""
 
 _KINDS = {kind.__name__: kind for kind in get_args(Event)}
 
@@ -53,7 +55,7 @@ class Acp:
         return (NO_EVENT,) if event is None else (_event(event),)
 
     def exited(self, code: int, last_words: str) -> Over:
-        return ended_without_result(code, last_words)
+        return over_by_code(code, last_words) if code == EXIT_MISCONFIGURED else ended_without_result(code, last_words)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         agent = aside(settings, self.program)
