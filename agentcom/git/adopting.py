@@ -10,7 +10,7 @@ from agentcom.git.clone import OURS
 from agentcom.git.parsing import HEADS, made_here
 from agentcom.git.rescue import save_commit
 from agentcom.git.running import Git
-from agentcom.git.worktree import Tree
+from agentcom.git.worktree import Tree, holders
 
 REFLOG_BYTES = 4_000_000
 
@@ -41,14 +41,29 @@ async def gathered(git: Git, tree: Tree) -> Gathered:
     branch = git.place.branch
     here = await git.commit_of("HEAD", gitdir=tree.gitdir)
     stands = await git.commit_of(HEADS + branch)
-    if not here or here == stands or here not in made_in(tree) or (stands and await git.contains(stands, here)):
+    if (
+        not here
+        or here == stands
+        or (stands and await git.contains(stands, here))
+        or not await _is_own(git, tree, here)
+    ):
         return Gathered(stands)
     where = tree.branch or "no branch"
+    if holder := next(holders(git, tree.gitdir), None):
+        saved = await save_commit(git, here)
+        return Gathered(
+            stands, saved.branch, f"{branch} is at work in {holder[1]}: commits made here are on {saved.branch}"
+        )
     if (not stands and await _is_task_branch_to_be(git, here)) or (stands and await git.contains(here, stands)):
         await git.must("update-ref", HEADS + branch, here, stands)
         return Gathered(here, detail=f"commits on {where} were taken over to {branch}, which they go on from")
     saved = await save_commit(git, here)
     return Gathered(stands, saved.branch, f"commits on {where} do not go on from {branch}: kept on {saved.branch}")
+
+
+async def _is_own(git: Git, tree: Tree, sha: str) -> bool:
+    """Whether a commit was made here: the worktree's log says so, or no branch has it."""
+    return sha in made_in(tree) or not await git.must("for-each-ref", "--count=1", "--contains", sha)
 
 
 async def _is_task_branch_to_be(git: Git, sha: str) -> bool:

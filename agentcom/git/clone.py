@@ -63,7 +63,7 @@ async def locked(clone: Path, patience_s: float) -> AsyncIterator[None]:
         Trouble: others do not let go of it in time, or the folder cannot be written to.
     """
     try:
-        clone.parent.mkdir(parents=True, exist_ok=True)
+        clone.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(clone.with_name(f"{clone.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Trouble(UNFIT, f"the folder {clone.parent} cannot be used: {error}") from error

@@ -12,7 +12,7 @@ from agentcom.git.place import Finished, GitProblem, Place, Started
 from agentcom.git.remote import Seen, fetched
 from agentcom.git.rescue import Saved, leftovers, save_commit, save_files, send
 from agentcom.git.running import FETCH_FAILED, PUSH_REFUSED, UNCOMMITTED, Git, Trouble, problem
-from agentcom.git.worktree import Tree, attached
+from agentcom.git.worktree import Tree, attached, holders
 from agentcom.model.task import Evidence
 
 
@@ -23,7 +23,7 @@ async def finish(place: Place, started: Started, *, save: bool = True) -> Finish
 
     Commits that the agent made on another branch, and that go on from the task's, are taken over. What is not
     committed goes to a rescue branch, and so do commits that go on from elsewhere; either is `uncommitted`. That the
-    agent pushed to the base itself is `push_refused`.
+    agent pushed to the base itself is `push_refused`, and so is an attempt whose task has gone to another worktree.
 
     Args:
         place: where.
@@ -59,9 +59,13 @@ async def _finish(git: Git, started: Started, save: bool) -> Finished:
         head_sha = found.head_sha or known
         loose = await _loose(git, tree, head_sha, save)
         lost = await _lost(git, started, seen)
+        taken_by = next((str(files) for _, files in holders(git, tree.gitdir)), "")
     if seen is not None:
         for branch in sorted({loose.saved.branch, found.astray, lost} - {""}):
             await send(git, branch)
+    if taken_by:
+        kept = ", ".join(filter(None, (found.astray, loose.saved.branch))) or "nothing, as there was nothing"
+        raise Trouble(PUSH_REFUSED, f"the task went to {taken_by}, and is not this attempt's; kept of it: {kept}")
     origin_sha = seen.origin_sha if seen is not None else started.origin_sha
     meddled = await _is_on_base(git, tree, started, seen)
     return Finished(

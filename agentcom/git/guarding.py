@@ -42,6 +42,20 @@ def arm(place: Place, token: str, started: Started) -> None:
         new.unlink(missing_ok=True)
 
 
+def agent_environ(place: Place, token: str) -> dict[str, str]:
+    """What an agent's environment is to have more: its attempt's token, and that git has nobody to ask. Should the
+    worktree's `.git` be gone, git looks for no other repository further up."""
+    return {
+        hook.ATTEMPT: token,
+        "GIT_CEILING_DIRECTORIES": str(place.worktree.absolute().parent),
+        "GIT_EDITOR": "true",
+        "GIT_SEQUENCE_EDITOR": "true",
+        "GIT_MERGE_AUTOEDIT": "no",
+        "GIT_PAGER": "cat",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+
 def armed(place: Place) -> Armed | None:
     """Who is armed, also after the sidecar was started anew; None if nobody is, or it cannot be read."""
     try:

@@ -101,8 +101,9 @@ async def fetched(git: Git) -> Seen:
         try:
             async with locked(git.clone, git.place.repository.timeout_s):
                 await ready(git, "sha256" if len(seen.base_sha) == 64 else "sha1")
-                await _refuse_rewound(git, seen)
-                await _fetch(git, seen)
+                have = await ours(git, list(seen.of(git)))
+                await _refuse_rewound(git, seen, have.get(seen.base, ""))
+                await _fetch(git, seen, have)
             return seen
         except Trouble as error:
             if error.final or error.problem.reason != FETCH_FAILED:
@@ -111,9 +112,8 @@ async def fetched(git: Git) -> Seen:
     raise trouble
 
 
-async def _fetch(git: Git, seen: Seen) -> None:
+async def _fetch(git: Git, seen: Seen, have: Mapping[str, str]) -> None:
     wanted = seen.of(git)
-    have = await ours(git, list(wanted))
     missing = [name for name, sha in wanted.items() if have.get(name) != sha or not await git.commit_of(sha)]
     if missing:
         refspecs = [f"+{HEADS}{name}:{OURS}{name}" for name in missing]
@@ -144,10 +144,9 @@ async def show_agents(git: Git, stands: Mapping[str, str]) -> None:
     await git("update-ref", "--stdin", stdin=updates.encode())
 
 
-async def _refuse_rewound(git: Git, seen: Seen) -> None:
+async def _refuse_rewound(git: Git, seen: Seen, known: str) -> None:
     """A base that lost commits that it had is that of a mirror that is behind, or was wound back by a person. To take
     it would be to build on what is out of date, and who wound it back can say so."""
-    known = (await ours(git, [seen.base])).get(seen.base, "")
     if known and known != seen.base_sha and await git.contains(known, seen.base_sha):
         told = f"{git.place.repository.url} has {seen.base} at {seen.base_sha}, before {known}, where it was already"
         remedy = f"if it was wound back on purpose: git --git-dir={git.clone} update-ref -d {OURS}{seen.base}"

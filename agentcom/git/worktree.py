@@ -183,17 +183,23 @@ def remove_locks(git: Git, gitdir: Path) -> None:
             lock.unlink()
 
 
+def holders(git: Git, own: Path) -> Iterator[tuple[Path, Path]]:
+    """Other worktrees of this machine that are on the task's branch: their folders in the clone, and those of their
+    files."""
+    branch_ref = f"ref: {HEADS}{git.place.branch}"
+    for gitdir, pointer in worktrees(git.clone):
+        with suppress(OSError, UnicodeDecodeError):
+            if gitdir != own and (gitdir / "HEAD").read_text(encoding="utf-8").strip() == branch_ref:
+                yield gitdir, pointer.parent
+
+
 async def give_way(git: Git, own: Path) -> None:
     """No other worktree of this machine is on the task's branch any more: what is left of an attempt elsewhere must
     not move it. Its HEAD stays where it is, without a branch."""
-    branch_ref = f"ref: {HEADS}{git.place.branch}"
-    for gitdir, _ in worktrees(git.clone):
-        with suppress(OSError, UnicodeDecodeError):
-            head = gitdir / "HEAD"
-            if gitdir != own and head.read_text(encoding="utf-8").strip() == branch_ref:
-                sha = await git.commit_of("HEAD", gitdir=gitdir)
-                if sha:
-                    write_if_other(head, f"{sha}\n")
+    for gitdir, _ in list(holders(git, own)):
+        sha = await git.commit_of("HEAD", gitdir=gitdir)
+        if sha:
+            write_if_other(gitdir / "HEAD", f"{sha}\n")
 
 
 async def _index_anew(git: Git, tree: Tree) -> None:

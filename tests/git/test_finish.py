@@ -365,3 +365,20 @@ async def test_a_submodule_that_was_moved_on_is_a_leftover_and_rescued_as_one(la
     done = await lab.finished(place, began)
     assert done.problem is not None
     assert lab.git("ls-tree", done.evidence.rescue, "lib", cwd=lab.origin).split() == ["160000", "commit", moved, "lib"]
+
+
+async def test_commits_of_a_branch_that_was_deleted_are_taken_over(lab: Lab, begun: Begun):
+    place, began = begun
+    head = lab.commit(place.worktree)
+    lab.git("checkout", "--quiet", "--detach", cwd=place.worktree)
+    lab.git("branch", "-D", BRANCH, cwd=place.worktree)
+    done = await lab.finished(place, began)
+    assert (done.problem, done.evidence.head_sha, done.evidence.commits) == (None, head, 1)
+
+
+async def test_without_a_log_of_the_worktree_a_commit_that_no_branch_has_is_its_own(lab: Lab, begun: Begun):
+    place, began = begun
+    lab.git("checkout", "--quiet", "--detach", cwd=place.worktree)
+    head = lab.commit(place.worktree)
+    shutil.rmtree(place.repository.clone / "worktrees" / TASK / "logs")
+    assert (await lab.finished(place, began)).evidence.head_sha == head

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +12,30 @@ from agentcom.git import ATTEMPT, arm
 from agentcom.git.guarding import armed
 from agentcom.git.layout import place_of
 from agentcom.settings import AgentSettings
+from tests.cli.harness import Said, Terminal
 from tests.git.lab import Lab
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_5]
 
-ROOT = Path(__file__).parents[2]
-
 
 class Shell:
-    """A shell in a folder with a settings file, which names one agent, oak."""
+    """A terminal in a folder with a settings file, which names one agent, oak."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.data_dir = lab.root / "data"
-        self.folder = lab.root / "shell"
-        self.folder.mkdir()
-        (self.folder / "agentcom.toml").write_text(f'[agents.oak]\ncommand = ["true"]\nrepo = "{lab.origin}"\n')
+        folder = lab.root / "shell"
+        folder.mkdir()
+        (folder / "agentcom.toml").write_text(f'[agents.oak]\ncommand = ["true"]\nrepo = "{lab.origin}"\n')
+        self.terminal = Terminal(folder, lab.environ | {"AGENTCOM_DATA_DIR": str(self.data_dir)})
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "agentcom", "git", *arguments],
-            cwd=self.folder,
-            env=self.lab.environ | {"AGENTCOM_DATA_DIR": str(self.data_dir), "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def __call__(self, *arguments: str) -> Said:
+        return self.terminal("git", *arguments)
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        ran = self(*arguments, "--json")
-        assert ran.returncode == code, ran.stderr
-        answer: dict[str, Any] = json.loads(ran.stdout)
+        said = self(*arguments, "--json")
+        assert said.code == code, said.err
+        answer: dict[str, Any] = json.loads(said.out)
         assert answer["schema"] == 1
         return answer
 
@@ -68,23 +58,30 @@ def test_a_task_from_start_to_push(lab: Lab, shell: Shell):
     assert stands["uncommitted"] == "1 file not committed, such as loose.txt"
 
     refused = shell("finish", "try-1", "--push")
-    assert refused.returncode == 1
-    assert "uncommitted: 1 file not committed" in refused.stdout
+    assert refused.code == 1
+    assert "uncommitted: 1 file not committed" in refused.out
     assert lab.sha("oak/try-1") == ""
 
+    told = shell("status", "try-1").out
+    assert f"oak/try-1 is at {head[:12]} here, with 1 commit over the base; on origin: not there" in told
+    assert "1 file not committed, such as loose.txt" in told
+    assert "may push: attempt by-hand" in told
+    assert "rescued: rescue/try-1/" in told
+
     (worktree / "loose.txt").unlink()
+    assert "it may be pushed: repeat with --push" in shell("finish", "try-1").out
     done = shell("finish", "try-1", "--push")
-    assert done.returncode == 0, done.stdout
-    assert f"oak/try-1 is at {head[:12]}, pushed: 1 commit, 1 file, 1 insertions, 0 deletions" in done.stdout
+    assert done.code == 0, done.out
+    assert f"oak/try-1 is at {head[:12]}, pushed: 1 commit, 1 file, 1 insertions, 0 deletions" in done.out
     assert lab.sha("oak/try-1") == head
 
     again = shell("finish", "try-1")
-    assert again.returncode == 2
-    assert again.stderr.startswith("agentcom: 'try-1' was not started in ")
+    assert again.code == 2
+    assert again.err.startswith("agentcom: 'try-1' was not started in ")
 
 
 def test_a_person_can_push_from_the_worktree(lab: Lab, shell: Shell):
-    said = shell("start", "try-1").stdout
+    said = shell("start", "try-1").out
     assert f"push from there with: {ATTEMPT}=by-hand git push" in said
     worktree = shell.data_dir / "agents" / "oak" / "workspaces" / "try-1"
     lab.commit(worktree)
@@ -108,8 +105,8 @@ def test_a_worktree_that_an_attempt_is_at_work_in_is_not_touched(lab: Lab, shell
     assert guard is not None
     arm(place, "3-at-work", guard.started)
     ran = shell("start", "try-1")
-    assert ran.returncode == 2
-    assert "attempt 3-at-work is at work in" in ran.stderr
+    assert ran.code == 2
+    assert "attempt 3-at-work is at work in" in ran.err
     assert (Path(began["worktree"]) / "loose.txt").exists()
 
 
@@ -128,18 +125,18 @@ def test_a_worktree_that_an_attempt_is_at_work_in_is_not_touched(lab: Lab, shell
 )
 def test_bad_input_is_told_in_one_line(shell: Shell, arguments: tuple[str, ...], code: int, told: str):
     ran = shell(*arguments)
-    assert ran.returncode == code
-    assert told in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
-    assert "secret" not in ran.stderr
+    assert ran.code == code
+    assert told in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert "secret" not in ran.err
 
 
 def test_status_of_nothing_and_of_an_origin_that_is_away(lab: Lab, shell: Shell):
-    assert "oak/x is nowhere yet; on origin: not there" in shell("status", "x").stdout
+    assert "oak/x is nowhere yet; on origin: not there" in shell("status", "x").out
     lab.origin.rename(lab.root / "away.git")
     ran = shell("status", "x")
-    assert ran.returncode == 1
-    assert "git_fetch_failed: " in ran.stdout
+    assert ran.code == 1
+    assert "git_fetch_failed: " in ran.out
 
 
 def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(lab: Lab, shell: Shell):
@@ -165,5 +162,28 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(lab: Lab, shell: She
         if path.is_file():
             path.chmod(0o600)
             path.write_bytes(b"")
-    said = shell("doctor").stdout
+    said = shell("doctor").out
     assert f"{clone} is damaged" in said
+
+
+def test_a_start_says_what_the_agent_has_to_do_first(lab: Lab, shell: Shell):
+    worktree = Path(shell.json("start", "try-1")["worktree"])
+    lab.commit(worktree, "news.txt", "mine\n")
+    lab.main_moves("news.txt", "theirs\n")
+    said = shell("start", "try-1").out
+    assert "is on oak/try-1, which goes on" in said
+    assert "merge origin/main first; it conflicts in news.txt" in said
+    assert "only this clone has" in said
+    refused = shell.json("finish", "try-1", code=1)
+    assert refused["problem"]["reason"] == "stale_base"
+
+
+def test_which_agent_is_meant_has_to_be_clear(shell: Shell):
+    settings = shell.terminal.folder / "agentcom.toml"
+    settings.write_text(settings.read_text() + '[agents.elm]\ncommand = ["true"]\n')
+    said = shell("status", "x")
+    assert said.code == 2
+    assert "it is not said which agent: elm, oak" in said.err
+    said = shell("status", "x", "--agent", "elm")
+    assert said.code == 2
+    assert "agent 'elm' has no repository" in said.err

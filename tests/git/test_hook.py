@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from agentcom.git import arm, disarm, publishable
-from tests.git.lab import BRANCH, Lab
+from agentcom.git import agent_environ, arm, disarm, publishable
+from tests.git.lab import BRANCH, TOKEN, Lab
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_1, pytest.mark.pitfall_5]
 
@@ -148,3 +148,19 @@ async def test_a_rewritten_history_that_was_forced_past_the_hook_is_refused_by_t
     assert lab.sha(done.evidence.rescue) == first.evidence.head_sha
     lab.git("merge", "--quiet", "--no-edit", "-s", "ours", done.evidence.rescue, cwd=place.worktree)
     assert await publishable(place, began) is None
+
+
+async def test_an_agents_environment_lets_it_push_and_keeps_git_from_asking_and_from_other_repositories(lab: Lab):
+    place = lab.place()
+    outer = place.worktree.parent
+    outer.mkdir(parents=True)
+    lab.git("init", "--quiet", cwd=outer)
+    await lab.started(place)
+    environ = agent_environ(place, TOKEN)
+    (place.worktree / "new.txt").write_text("new\n")
+    lab.git("add", "new.txt", cwd=place.worktree, **environ)
+    assert lab.run("commit", "--quiet", cwd=place.worktree, **environ).returncode == 1  # an empty message, at once
+    lab.git("commit", "--quiet", "-m", "New", cwd=place.worktree, **environ)
+    lab.git("push", "--quiet", cwd=place.worktree, **environ)
+    (place.worktree / ".git").unlink()
+    assert "not a git repository" in lab.run("add", "new.txt", cwd=place.worktree, **environ).stderr

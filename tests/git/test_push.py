@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentcom.git import GitProblem, publishable, push
+from agentcom.git import GitProblem, finish, publishable, push
 from tests.git.lab import BRANCH, Lab
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_1, pytest.mark.pitfall_5]
@@ -45,6 +45,22 @@ async def test_an_attempt_that_was_given_up_cannot_overwrite_a_newer_one(lab: La
     assert answer is not None
     assert answer.reason == "push_refused"
     assert "would lose" in answer.detail
+
+
+async def test_an_attempt_that_was_given_up_on_the_same_machine_cannot_move_the_branch_of_the_newer_one(lab: Lab):
+    oak, elm = lab.place("oak"), lab.place("elm")
+    began = await lab.started(oak)
+    newer = await lab.started(elm)
+    late = lab.commit(oak.worktree, "late.txt")
+    answer = await finish(oak, began)
+    assert isinstance(answer, GitProblem)
+    assert answer.reason == "push_refused"
+    assert f"the task went to {elm.worktree}" in answer.detail
+    rescue = f"rescue/{oak.task}/{late[:12]}"
+    assert rescue in answer.detail
+    assert lab.sha(rescue) == late
+    assert lab.sha("HEAD", cwd=elm.worktree) == newer.head_sha
+    assert lab.git("status", "--porcelain", cwd=elm.worktree) == ""
 
 
 async def test_an_attempt_that_was_given_up_may_be_first_and_the_newer_one_goes_on_from_it_or_keeps_its_own(lab: Lab):

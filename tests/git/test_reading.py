@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
 
+from agentcom.git import hook
 from agentcom.git.environment import identity, quiet_environ
 from agentcom.git.layout import clone_of
 from agentcom.git.parsing import Changes, changes, conflicts, heads, is_branch, made_here, named_by_head, refusals
@@ -113,3 +116,41 @@ def test_each_repository_has_a_clone_of_its_own_that_a_person_recognises():
     assert len(set(names.values())) == len(names)
     assert names["git@h:team/p.git"].startswith("p-")
     assert clone_of(data, "x:..").parent == data / "clones"
+
+
+GUARD = {"token": "1-a", "branch": "oak/t", "base": "main", "base_sha": "b" * 40}
+NULL = "0" * 40
+
+
+def refusal(*pushed: str, attempt: str = "1-a", lost: str = "") -> str:
+    return hook.push_refusal(GUARD, attempt, pushed, lambda _, ancestor: ancestor != lost)
+
+
+def test_the_hook_lets_the_attempt_bring_its_branch_forward_and_refuses_everything_else():
+    assert refusal() == ""
+    assert refusal(f"refs/heads/oak/t {SHA} refs/heads/oak/t {NULL}") == ""
+    assert refusal(f"HEAD {SHA} refs/heads/oak/t {OTHER}") == ""
+    assert "is not set" in refusal(attempt="")
+    assert "no longer" in refusal(attempt="2-b")
+    assert "is the base" in refusal(f"HEAD {SHA} refs/heads/main {OTHER}")
+    assert "only oak/t" in refusal(f"HEAD {SHA} refs/heads/oak/t/x {NULL}")
+    assert "only oak/t" in refusal(f"v1 {SHA} refs/tags/oak/t {NULL}")
+    assert "must not be deleted" in refusal(f"(delete) {NULL} refs/heads/oak/t {OTHER}")
+    assert "would lose" in refusal(f"HEAD {SHA} refs/heads/oak/t {OTHER}", lost=OTHER)
+    assert "stale: merge origin/main" in refusal(f"HEAD {SHA} refs/heads/oak/t {OTHER}", lost="b" * 40)
+    assert "only" in refusal(f"HEAD {SHA} refs/heads/oak/t {NULL}", f"HEAD {SHA} refs/heads/x {NULL}")
+
+
+def test_the_hook_as_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    guard = tmp_path / "guard.json"
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"HEAD {SHA} refs/heads/x {NULL}\n"))
+    monkeypatch.setenv(hook.ATTEMPT, "1-a")
+    assert hook.main([str(guard)]) == 1
+    assert "no attempt is at work here" in capsys.readouterr().err
+    guard.write_text(json.dumps(GUARD))
+    assert hook.main([str(guard)]) == 1
+    assert capsys.readouterr().err.startswith("agentcom: push refused: only oak/t may be pushed")
+    assert hook.main([str(guard)]) == 0
+    guard.write_text("[]")
+    assert hook.main([str(guard)]) == 1
+    assert "cannot be read" in capsys.readouterr().err
