@@ -25,7 +25,7 @@ def leave(record: CarriedRecord, outcome: Outcome) -> bool:
     says, and where there is no repository, by what it says itself. One that did not is a round in a livelock."""
     keep_pull_request(record, outcome)
     if outcome.asks:
-        record.question, record.answer = outcome.question[:QUESTION_MAX], ""
+        record.question, record.answer = (outcome.question or outcome.detail)[:QUESTION_MAX], ""
     if not is_full(outcome):
         return False
     summary = outcome.summary[:SUMMARY_MAX]

@@ -57,7 +57,8 @@ def test_every_option_reaches_the_spec(agentcom: Terminal, tmp_path: Path) -> No
     said = agentcom(
         "submit", "sleep", "--title", "T", "--requires", "python >= 1", "--prefer", "review", "--priority", "urgent",
         "--after", first["short"], "--context", "notes.md", "--expect", "20m", "--timeout", "1h", "--expires", "2d",
-        "--max-attempts", "3", "--key", "the-key", "--agent", "oak", "--json",
+        "--max-attempts", "3", "--key", "the-key", "--agent", "oak", "--check", "make test", "--check", "make lint",
+        "--budget-usd", "$2.50", "--budget-tokens", "200k", "--json",
     )  # fmt: skip
     assert said.code == 0, said.err
     task = said.document["tasks"][0]
@@ -71,17 +72,18 @@ def test_every_option_reaches_the_spec(agentcom: Terminal, tmp_path: Path) -> No
         "priority": "urgent",
         "after": [first["id"]],
         "context": ["notes.md"],
-        "context_tokens": 1_000,
+        "context_tokens": 1_100,
         "expect_s": 1_200.0,
         "timeout_s": 3_600.0,
         "expires_s": 172_800.0,
         "max_attempts": 3,
         "key": "the-key",
         "agent": "oak",
-        "checks": [],
-        "budget_usd": 0.0,
-        "budget_tokens": 0,
+        "checks": ["make test", "make lint"],
+        "budget_usd": 2.5,
+        "budget_tokens": 200_000,
     }
+    assert said.err == "agentcom: context estimated at 1,100 tokens\n"
     assert agentcom("cancel", task["id"]).code == 0
 
 
@@ -90,6 +92,45 @@ def test_context_tokens_that_are_given_are_not_estimated(agentcom: Terminal, tmp
     (tmp_path / "notes.md").write_text("x" * 4_000)
     task = agentcom("submit", "x", "--context", "notes.md", "--context-tokens", "7", "--json").ids()[0]
     assert agentcom("show", task, "--json").document["task"]["spec"]["context_tokens"] == 7
+
+
+@pytest.mark.pitfall_9
+def test_a_context_file_that_is_not_here_is_not_counted_and_that_is_said(agentcom: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("x" * 40_000)
+    (tmp_path / "folder").mkdir()
+    said = agentcom("submit", "x", "--context", "notes.md", "--context", "gone.md", "--context", "folder", "--json")
+    assert said.err == (
+        "agentcom: context estimated at 11,000 tokens\n"
+        "agentcom: not counted, as they are no files here: gone.md, folder\n"
+    )
+    spec = agentcom("show", said.ids()[0], "--json").document["task"]["spec"]
+    assert (spec["context_tokens"], spec["context"]) == (11_000, ["notes.md", "gone.md", "folder"])
+
+
+@pytest.mark.pitfall_9
+def test_a_backlogs_context_is_estimated_too_from_where_the_backlog_is(agentcom: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "notes.md").write_text("x" * 4_000)
+    (tmp_path / "docs" / "BACKLOG.md").write_text(
+        "- [ ] One {#one} {context: notes.md} {check: make test} {budget: $2} {tokens: 200k}\n"
+        "- [ ] Two {#two} {context: notes.md, gone.md} {context-tokens: 7}\n"
+        "- [ ] Three {#three}\n"
+    )
+    said = agentcom("submit", "--from", "docs/BACKLOG.md", "--json")
+    assert said.err == "agentcom: context estimated at 1,100 tokens\n"
+    one, two, three = (agentcom("show", id_, "--json").document["task"]["spec"] for id_ in said.ids())
+    assert [spec["context_tokens"] for spec in (one, two, three)] == [1_100, 7, 0]
+    assert (one["checks"], one["budget_usd"], one["budget_tokens"]) == (["make test"], 2.0, 200_000)
+
+
+def test_a_line_with_a_check_that_is_no_command_is_named(agentcom: Terminal) -> None:
+    said = agentcom(
+        "submit", "--lines", stdin=b'{"text": "a", "checks": ["make test"]}\n{"text": "b", "checks": ["a \\""]}'
+    )
+    assert said.code == 2
+    assert said.err.splitlines()[0] == (
+        "agentcom: line 2: check: expected a program and its arguments, with every quote closed, not 'a \"'"
+    )
 
 
 @pytest.mark.pitfall_1
