@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.harm import SKIPPED
-from tests.chaos.run import Account, Run
+from tests.chaos.run import SETTLE_S, Account, Run
 
-pytestmark = [pytest.mark.process, pytest.mark.pitfall_1, pytest.mark.pitfall_3, pytest.mark.pitfall_10]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.pitfall_1,
+    pytest.mark.pitfall_3,
+    pytest.mark.pitfall_10,
+    pytest.mark.timeout(3 * SETTLE_S),
+]
 
 
 def run(scenario: str, seconds: float, folder: Path, seed: int) -> Account:

@@ -308,10 +308,10 @@ def test_requeueing_ends_a_delay(agentcom: Terminal, twice: Twice) -> None:
 
 
 def test_what_has_ended_is_not_requeued_but_the_way_back_is_said(agentcom: Terminal) -> None:
-    task = submitted(agentcom, "x", "--wait")
-    said = agentcom("requeue", task)
-    assert said.code == 1
-    assert said.err == (f"agentcom: {task}: it has ended already: completed\n")
+    for text, ended in (("x", "completed"), ("fail", "failed; `agentcom retry` sends it back")):
+        task = submitted(agentcom, text, "--max-attempts", "1", "--wait")
+        said = agentcom("requeue", task)
+        assert (said.code, said.err) == (1, f"agentcom: {task}: it has ended already: {ended}\n")
     assert agentcom("requeue", "01234567-89ab-7cde-8f01-23456789abcd").code == 1
 
 

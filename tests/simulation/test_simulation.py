@@ -16,6 +16,9 @@ from tests.simulation.scenario import calm, flapping, long_work
 
 ROOT = Path(__file__).parents[2]
 
+# Hundreds of seeds are one test, of two minutes where nothing else runs.
+pytestmark = pytest.mark.timeout(900)
+
 WILD_SEEDS = range(1, 451)
 LOSING_SEEDS = range(1, 101)
 MILD_SEEDS = range(1, 5)
