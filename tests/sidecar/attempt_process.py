@@ -28,7 +28,6 @@ class Described(Struct):
     settings: AgentSettings
     order: Assign
     folder: str
-    clones: str
     environ: dict[str, str]
     policy: Policy
     forge_is_away: bool
@@ -50,7 +49,6 @@ async def attempt(described: Described) -> None:
         Path(described.folder),
         described.environ,
         described.policy,
-        clones=Path(described.clones),
         forge=forge,
     )
 

@@ -84,7 +84,6 @@ async def test_the_environment_holds_what_was_named_and_nothing_else(bench: Benc
         "AGENTCOM_TASK_ID": ID,
         "AGENTCOM_AGENT": "oak",
         "AGENTCOM_ATTEMPT": "2",
-        "AGENTCOM_FENCE": TOKEN,
     }
 
 

@@ -186,7 +186,7 @@ async def test_a_stale_base_that_conflicts_goes_back_to_the_agent(bench: Workben
         else
             touch $HOME/woken; printf 'mine\\n' > README.md; git commit -qam mine
             cd {bench.person}; printf 'theirs\\n' > README.md
-            GIT_CONFIG_GLOBAL=/dev/null git commit -qam theirs; git push -q origin HEAD:main
+            git -c user.name=x -c user.email=x@example.com commit -qam theirs; git push -q origin HEAD:main
         fi
     """
     outcome = await bench.run("oak", script)
@@ -342,7 +342,6 @@ def killed_later(bench: Workbench, script: str, job: Job, *, forge_is_away: bool
         bench.settings(script),
         job.order,
         str(folder),
-        str(folder.parent.parent / "repos"),
         bench.environ,
         POLICY,
         forge_is_away,
@@ -375,7 +374,7 @@ async def test_worktrees_of_tasks_that_are_long_over_go_and_nothing_that_origin_
     assert worktree.exists(), "it is at work"
     await runner.tidy(time.time() + 7_200, 3_600, ())
     assert not worktree.exists()
-    (clone,) = (bench.agent_folder("oak").parent.parent / "repos").glob("*.git")
+    (clone,) = (bench.agent_folder("oak").parent.parent / "clones").glob("*.git")
     assert git(clone, "worktree", "list").count("\n") == 0
     rescued = git(clone, "for-each-ref", "--format=%(refname)", "refs/heads/rescue").splitlines()
     assert [git(clone, "show", f"{ref}:loose.txt") for ref in rescued] == ["nobody committed this"]

@@ -98,9 +98,8 @@ class Workbench:
         """An agent that is a shell script. Each has a machine of its own."""
         folder = self.agent_folder(agent)
         folder.mkdir(parents=True, exist_ok=True)
-        clones = folder.parent.parent / "repos"
         described = self.settings(script, **settings)
-        return CommandRunner(agent, described, folder, self.environ, policy, clones=clones, forge=forge or self.forge)
+        return CommandRunner(agent, described, folder, self.environ, policy, forge=forge or self.forge)
 
     def job(self, spec: dict[str, Any] | None = None, **order: Any) -> Job:
         """The next attempt at the task. Its branch is named after oak, who was the first to get it."""

@@ -30,7 +30,7 @@ from agentcom.sidecar.runners.stages import (
     told,
 )
 from agentcom.sidecar.runners.turnend import TurnEnd
-from agentcom.sidecar.runners.turns import Waker
+from agentcom.sidecar.runners.turns import Around, Waker
 from agentcom.sidecar.runners.workshop import Desk, Workshop
 
 SALVAGE_S = 60.0
@@ -73,7 +73,7 @@ class Attempt:
         self._job = job
         self._files = files
         self._rules = Rules(means.policy.max_returns, means.workshop is not None)
-        self._desk: Desk | None = means.workshop.desk(job, files) if means.workshop is not None else None
+        self._desk: Desk | None = means.workshop.desk(job) if means.workshop is not None else None
         order = job.order
         self._progress = Progress(
             session=order.session,
@@ -179,8 +179,9 @@ class Attempt:
         if failure is not None:
             return TurnEnd(failure, begun=False)
         self._job.entered("working")
-        writable = self._desk.writable if self._desk is not None else ()
-        return await self._means.waker.wake(self._turn_job(), self._turn_files(), text, self._progress, writable)
+        desk = self._desk
+        around = Around(desk.environ, desk.writable) if desk is not None else Around()
+        return await self._means.waker.wake(self._turn_job(), self._turn_files(), text, self._progress, around)
 
     async def _found_turn(self, process: ProcessIdentity | None) -> TurnEnd:
         """The turn that was under way. One that had only been decided on begins now."""

@@ -6,7 +6,6 @@ began from: what an agent changes there does not make its own checks pass.
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import time
@@ -155,15 +154,3 @@ def _tail_of(output: Path) -> str:
     except OSError:
         return ""
     return bounded(found.decode("utf-8", "replace").replace("\0", "�").rstrip(), TAIL_BYTES)
-
-
-def workspace_environ(environ: Mapping[str, str], agent: str) -> dict[str, str]:
-    """An agent's environment, with who it is where git asks for that and neither the settings nor git know."""
-    identity = {
-        "GIT_AUTHOR_NAME": agent,
-        "GIT_AUTHOR_EMAIL": f"{agent}@agentcom.invalid",
-        "GIT_COMMITTER_NAME": agent,
-        "GIT_COMMITTER_EMAIL": f"{agent}@agentcom.invalid",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
-    return {"PATH": os.defpath, **identity, **environ}

@@ -30,15 +30,15 @@ def runner_of(
     """
     if described.runner == "python":
         return PythonRunner(load_handler(described.handler))
-    machine = folder.absolute().parent.parent
+    data_dir = folder.absolute().parent.parent
     return CommandRunner(
         name,
         described,
         folder,
         environ,
         settings.policy,
-        clones=machine / "repos",
+        data_dir=data_dir,
         adapter=adapter_of(name, described),
-        forge=forge_of(described, environ, machine / "forge"),
+        forge=forge_of(described, environ, data_dir / "forge"),
         prices=settings.prices,
     )

@@ -30,7 +30,7 @@ from agentcom.settings import AgentSettings, Policy, Price, fill
 from agentcom.sidecar.probing import asked, probe
 from agentcom.sidecar.runners.attempt import Attempt, Means
 from agentcom.sidecar.runners.base import Job, bounded, ignore
-from agentcom.sidecar.runners.checking import Checker, workspace_environ
+from agentcom.sidecar.runners.checking import Checker
 from agentcom.sidecar.runners.files import AttemptFiles
 from agentcom.sidecar.runners.progress import load
 from agentcom.sidecar.runners.turnend import TurnEnd
@@ -52,7 +52,8 @@ class CommandRunner:
         folder: where attempts' files and workspaces are kept.
         environ: the sidecar's own environment, of which the agent's process gets only what `env_pass` names.
         policy: the pool's.
-        clones: where the clones of repositories are kept, which the agents of this machine share.
+        data_dir: this machine's folder for the pool, with the clones that its agents share; by default that which the
+            agent's folder is in.
         adapter: knows the program; that which the settings name if none is given.
         forge: where work is reviewed.
         prices: of models, for agents that tell no cost.
@@ -69,7 +70,7 @@ class CommandRunner:
         environ: Mapping[str, str],
         policy: Policy,
         *,
-        clones: Path | None = None,
+        data_dir: Path | None = None,
         adapter: Adapter | None = None,
         forge: Forge | None = None,
         prices: Mapping[str, Price] | None = None,
@@ -79,12 +80,11 @@ class CommandRunner:
         self._settings = settings
         self._folder = folder.absolute()  # the command runs elsewhere, and is told paths within it
         self._adapter = adapter or adapter_named(settings.adapter)
-        own = agent_environ(settings, environ)
-        self._environ = workspace_environ(own, name) if settings.repo else own
+        self._environ = agent_environ(settings, environ)
         self._waker = Waker(name, settings, self._adapter, self._environ, policy, prices or {}, clock)
         workshop = None
         if settings.repo:
-            workshop = Workshop(name, settings, clones or self._folder / "repos", self._environ, policy)
+            workshop = Workshop(name, settings, data_dir or self._folder.parent.parent, self._environ, policy)
         self._means = Means(
             agent=name,
             policy=policy,
@@ -135,7 +135,7 @@ class CommandRunner:
             return
         for worktree in old_worktrees(self._workspace("any").parent, now_s - retention_s):
             if worktree.name not in keep:
-                problem = await self._means.workshop.forget(worktree.name, worktree)
+                problem = await self._means.workshop.forget(worktree.name)
                 if problem is not None:
                     log.warning("the worktree %s stays: %s", worktree, problem.detail)
 
@@ -157,10 +157,10 @@ class CommandRunner:
 
     def _workspace(self, task: str) -> Path:
         """Where a task is worked on: a later attempt goes on in it."""
-        named = Path(self._settings.workspace).absolute() if self._settings.workspace else None
-        if self._settings.repo:
-            return (named or self._folder / "workspaces") / task
-        return named or self._folder / "workspaces" / task
+        if self._means.workshop is not None:
+            return self._means.workshop.worktree(task)
+        named = self._settings.workspace
+        return Path(named).absolute() if named else self._folder / "workspaces" / task
 
     def _cwd(self) -> Path:
         return Path(self._settings.workspace) if self._settings.workspace else self._folder

@@ -7,16 +7,16 @@ otherwise; of any other the exit code decides, with what it wrote to its result 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from agentcom.adapters.base import Adapter, Launch, Prompt, Turn
 from agentcom.adapters.prices import priced
 from agentcom.adapters.prompting import Told, prompt_of, stated_in
-from agentcom.git import ATTEMPT
 from agentcom.model.task import NO_USAGE, Outcome, TaskSpec, Usage
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import AgentSettings, Policy, Price
@@ -34,6 +34,21 @@ PERCENT = 100
 
 
 SESSIONS = UUID("6f0d1d0c-52f6-5d0e-9c39-1a8d5c0f7b11")
+
+
+class Around(Struct, frozen=True):
+    """What was made ready for an agent.
+
+    Attributes:
+        environ: variables that its environment has more.
+        writable: folders outside of the workspace that it writes to when it commits.
+    """
+
+    environ: Mapping[str, str] = {}
+    writable: tuple[str, ...] = ()
+
+
+NOTHING = Around()
 
 
 class Waker:
@@ -88,7 +103,7 @@ class Waker:
         return spec.text if unknown and not more else prompt_of(spec, told)
 
     async def wake(
-        self, job: Job, files: AttemptFiles, text: str, progress: Progress, writable: Sequence[str] = ()
+        self, job: Job, files: AttemptFiles, text: str, progress: Progress, around: Around = NOTHING
     ) -> TurnEnd:
         """Start the program with this prompt, and follow it to its end. Cancelling this ends it with all its tree.
 
@@ -97,14 +112,15 @@ class Waker:
             files: of this turn.
             text: what the agent is told.
             progress: how far the attempt came.
-            writable: folders outside of the workspace that it writes to when it commits.
+            around: what is made ready for it.
         """
         try:
             files.prepare(job, text)
         except OSError as error:
             return TurnEnd(unfit(f"the attempt's files cannot be written: {error}"), begun=False)
-        prompt = self._prompt(job, files, text, progress, tuple(writable))
-        return await self._follow(job, files, self._adapter.argv(prompt, self._settings), progress)
+        prompt = self._prompt(job, files, text, progress, around.writable)
+        launch = self._adapter.argv(prompt, self._settings)
+        return await self._follow(job, files, replace(launch, env={**around.environ, **launch.env}), progress)
 
     async def canary(self, job: Job, files: AttemptFiles) -> TurnEnd | None:
         """Wake it for a word, which reaches its model and costs a few tokens; None if its adapter knows no such turn.
@@ -181,7 +197,6 @@ class Waker:
             "AGENTCOM_TASK_ID": job.spec.id,
             "AGENTCOM_AGENT": self._name,
             "AGENTCOM_ATTEMPT": str(job.attempt),
-            ATTEMPT: job.token,
         }
 
     def _watch(self, job: Job, files: AttemptFiles, progress: Progress) -> Tail | Transcript:

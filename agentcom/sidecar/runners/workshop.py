@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from agentcom.git import (
     Finished,
     GitProblem,
     Place,
-    Repository,
     Started,
+    agent_environ,
     arm,
     branch_at,
     disarm,
@@ -21,6 +20,7 @@ from agentcom.git import (
     file_at,
     finish,
     merged,
+    place_of,
     publishable,
     push,
     restore,
@@ -30,10 +30,7 @@ from agentcom.model.task import Evidence
 from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.runners.base import Job
 from agentcom.sidecar.runners.checking import CHECKS_FILE, checks_in
-from agentcom.sidecar.runners.files import AttemptFiles
 from agentcom.sidecar.runners.progress import Progress
-
-NAME_MAX = 60
 
 
 class Workshop:
@@ -41,38 +38,36 @@ class Workshop:
 
     Args:
         agent: its name.
-        settings: name the repository and its base.
-        clones: folder of the bare clones that the agents of this machine share.
+        settings: name the repository and its base, and the workspace.
+        data_dir: this machine's folder for the pool, absolute; it has the bare clones that its agents share.
         environ: what git runs in.
         policy: says how long a call of git may take.
     """
 
     def __init__(
-        self, agent: str, settings: AgentSettings, clones: Path, environ: Mapping[str, str], policy: Policy
+        self, agent: str, settings: AgentSettings, data_dir: Path, environ: Mapping[str, str], policy: Policy
     ) -> None:
         self._agent = agent
-        clone = clones.absolute() / clone_name(settings.repo)
-        self._repository = Repository(settings.repo, settings.base, clone, dict(environ), policy.git_s)
+        self._settings = settings
+        self._data_dir = data_dir
+        self._environ = dict(environ)
+        self._git_s = policy.git_s
 
-    def desk(self, job: Job, files: AttemptFiles) -> Desk:
+    def desk(self, job: Job) -> Desk:
         """Where one attempt is made."""
-        branch = job.order.branch or f"{self._agent}/{job.spec.id}"
-        return Desk(self._place(job.spec.id, branch, files.workspace, files.guard), job.token)
+        return Desk(self._place(job.spec.id, job.order.branch), job.token)
 
-    async def forget(self, task: str, worktree: Path) -> GitProblem | None:
+    def worktree(self, task: str) -> Path:
+        """Where a task is worked on."""
+        return self._place(task).worktree
+
+    async def forget(self, task: str) -> GitProblem | None:
         """Remove the worktree of a task that is long over."""
-        branch = branch_at(worktree) or f"{self._agent}/{task}"
-        return await drop(self._place(task, branch, worktree, worktree.with_name(f"{worktree.name}.guard")))
+        return await drop(self._place(task, branch_at(self.worktree(task))))
 
-    def _place(self, task: str, branch: str, worktree: Path, guard: Path) -> Place:
-        return Place(
-            repository=self._repository,
-            task=task,
-            branch=branch,
-            worktree=worktree,
-            guard=guard,
-            author=self._agent,
-        )
+    def _place(self, task: str, branch: str = "") -> Place:
+        place = place_of(self._data_dir, self._agent, self._settings, task, self._environ, branch=branch)
+        return replace(place, repository=replace(place.repository, timeout_s=self._git_s))
 
 
 class Desk:
@@ -81,6 +76,11 @@ class Desk:
     def __init__(self, place: Place, token: str) -> None:
         self._place = place
         self._token = token
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What the agent's environment has more."""
+        return agent_environ(self._place, self._token)
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -145,9 +145,3 @@ class Desk:
     async def close(self) -> None:
         """Nobody is to push from the worktree any more."""
         disarm(self._place)
-
-
-def clone_name(url: str) -> str:
-    """A folder's name for a repository: readable, and another one for each URL."""
-    words = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in url.rstrip("/"))
-    return f"{words[-NAME_MAX:].strip('-.')}-{zlib.crc32(url.encode()):08x}.git"
