@@ -38,6 +38,7 @@ EXIT_ESCALATE = 3
 
 RECOMMENDATION_BYTES = 65_536
 WHY_WIDTH = 300
+NAME_WIDTH = 100
 
 COLUMNS = (Column(""), Column("RULE"), Column("WHY", least=20))
 
@@ -205,7 +206,9 @@ def _note(path: Path, done: Done) -> None:
                 head_sha=done.pull.head_sha,
                 decision=done.verdict.decision,
                 against=tuple(ruling.rule for ruling in done.verdict.against),
-                by=done.verdict.recommendation.by if done.verdict.recommendation is not None else "",
+                by=one_line(done.verdict.recommendation.by, NAME_WIDTH)
+                if done.verdict.recommendation is not None
+                else "",
                 merged=isinstance(done.end, Merged),
             ),
         )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 ENVIRON = {
@@ -26,17 +30,35 @@ def git(folder: Path, *arguments: str, stdin: str = "") -> str:
     return ran.stdout.strip()
 
 
+@cache
+def _template() -> tempfile.TemporaryDirectory[str]:
+    """What every workshop begins with: made once, as git takes its time on a busy machine."""
+    made = tempfile.TemporaryDirectory()
+    atexit.register(made.cleanup)
+    folder = Path(made.name)
+    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    git(folder, "clone", "--quiet", str(folder / "origin.git"), "work")
+    work = folder / "work"
+    git(work, "checkout", "--quiet", "-B", "main")
+    (work / "src").mkdir()
+    (work / "README.md").write_text("# Shop\n")
+    (work / "src" / "cart.py").write_text("def total():\n    return 0\n")
+    git(work, "add", "--all")
+    git(work, "commit", "--quiet", "--message", "Begin")
+    git(work, "push", "--quiet", "origin", "main")
+    return made
+
+
 class Workshop:
     """A bare repository with one commit on main, and a clone of it to work in."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "origin.git"
         self.work = folder / "work"
-        git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.path))
-        git(folder, "clone", "--quiet", str(self.path), str(self.work))
-        git(self.work, "checkout", "--quiet", "-B", "main")
-        self.commit({"README.md": "# Shop\n", "src/cart.py": "def total():\n    return 0\n"}, "Begin")
-        self.push("main")
+        made = Path(_template().name)
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        config = self.work / ".git" / "config"
+        config.write_text(config.read_text().replace(str(made), str(folder)))
 
     def commit(self, files: dict[str, str | bytes | None], message: str = "Work") -> str:
         """Commit files; None deletes one. The new commit."""
