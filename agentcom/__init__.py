@@ -13,6 +13,10 @@ The Python API is what this module exports. How the packages relate, each import
     scheduler      core (pure: what happened → what to write) and service (its shell)
     sidecar        machine (pure: what happened → what to do), runners and service (its shell)
     broker         keys, connections, commits, streams, Lua: Redis is spoken to from here
+    gate           whether work may be merged without a person: pure rules, a thin shell
+    forge          pull requests: on GitHub, in the repository itself, or none
+    git            clone, worktree, hook, evidence and rescue for a task
+    adapters       what coding agents are called like, and what they say: pure but for one program
     settings       what may be set, and where a value came from: pure
     fsck           what in a pool contradicts what: pure
     capability, backlog, clock, version, wording              small, and but for the clock pure

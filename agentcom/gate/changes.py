@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
-
 from agentcom.gate.facts import Change
 
 DIFF = ("diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv")
 """Followed by two commits: the command whose output `changes_of` reads."""
-
-SETTINGS_FILE = "agentcom.toml"
 
 
 def changes_of(printed: bytes) -> tuple[Change, ...]:
@@ -32,17 +28,6 @@ def changes_of(printed: bytes) -> tuple[Change, ...]:
     if modes.keys() != counts.keys():
         raise ValueError("git lists other files than it counts lines in")
     return tuple(_change(path, modes[path], counts[path]) for path in sorted(modes))
-
-
-def required_by(settings_file: str) -> tuple[str, ...] | None:
-    """The checks that a repository asks for in its own settings file; None: that cannot be told."""
-    try:
-        commands = tomllib.loads(settings_file).get("checks", {}).get("commands", [])
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    if not isinstance(commands, list) or not all(isinstance(command, str) for command in commands):
-        return None
-    return tuple(commands)
 
 
 def _change(path: str, modes: tuple[str, str], counts: tuple[int, int, bool]) -> Change:

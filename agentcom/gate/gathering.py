@@ -5,10 +5,11 @@ from __future__ import annotations
 from agentcom.errors import AgentComError
 from agentcom.forge.base import Forge, PullDetails
 from agentcom.forge.origin import Origin
-from agentcom.gate.changes import DIFF, SETTINGS_FILE, changes_of, required_by
+from agentcom.gate.changes import DIFF, changes_of
 from agentcom.gate.facts import Change, PullFacts
 from agentcom.ids import short
 from agentcom.model.task import ReadRecord
+from agentcom.settings.repository import CHECKS_FILE, checks_in
 
 
 class NothingToJudge(AgentComError):
@@ -66,8 +67,8 @@ async def _required(record: ReadRecord, origin: Origin, base_sha: str) -> tuple[
     """Checks that are required: by the task, and by the repository at its base, where no branch can change them."""
     if not base_sha:
         return None
-    name = f"{base_sha}:{SETTINGS_FILE}"
+    name = f"{base_sha}:{CHECKS_FILE}"
     if (await origin.git.run("cat-file", "-e", name)).code != 0:
         return record.spec.checks
-    of_repository = required_by(await origin.git.read("cat-file", "blob", name))
-    return None if of_repository is None else (*record.spec.checks, *of_repository)
+    of_repository = checks_in((await origin.git.read("cat-file", "blob", name)).encode())
+    return None if isinstance(of_repository, str) else (*record.spec.checks, *of_repository)

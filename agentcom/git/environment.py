@@ -32,6 +32,7 @@ OF_ANOTHER_REPOSITORY = (
 """Variables that would send git elsewhere; a hook, or an alias of git, hands them on."""
 
 OVERRULED = (
+    "advice.graftFileDeprecated=false",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.bigFileThreshold=32m",

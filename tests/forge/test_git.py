@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentcom.forge import git as git_module
 from agentcom.forge.base import ForgeTrouble
 from agentcom.forge.git import Git
+from agentcom.git import running as git_running
 from agentcom.processes import identify
 from tests.forge.repositories import ENVIRON
 
@@ -70,7 +70,7 @@ async def test_it_is_never_asked_for_a_password(tmp_path: Path) -> None:
 
 
 async def test_endless_output_is_no_endless_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_module, "OUTPUT_MAX_BYTES", 1_000)
+    monkeypatch.setattr(git_running, "OUTPUT_BYTES", 1_000)
     environ = fake(tmp_path, "head -c 1000000 /dev/zero")
     with pytest.raises(ForgeTrouble, match="printed too much"):
         await Git(tmp_path / "r.git", environ).run("diff")

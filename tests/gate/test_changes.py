@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agentcom.forge.git import Git
-from agentcom.gate.changes import DIFF, changes_of, required_by
+from agentcom.gate.changes import DIFF, changes_of
 from agentcom.gate.facts import NO_FILE, Change
 from tests.forge.repositories import ENVIRON, Workshop, git
 
@@ -77,25 +75,3 @@ def test_nothing_changed() -> None:
 def test_what_git_would_not_print_is_not_guessed_at(printed: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         changes_of(printed)
-
-
-@pytest.mark.parametrize(
-    ("text", "required"),
-    [
-        ("", ()),
-        ("[policy]\nbeat_s = 1\n", ()),
-        ('[checks]\ncommands = ["make test", "make lint"]\n', ("make test", "make lint")),
-        ("[checks]\ncommands = []\n", ()),
-        ('[checks]\ncommands = "make test"\n', None),
-        ("[checks]\ncommands = [1]\n", None),
-        ("checks = 3\n", None),
-        ("[checks\n", None),
-    ],
-)
-def test_what_a_repository_requires_is_in_its_settings_file(text: str, required: tuple[str, ...] | None) -> None:
-    assert required_by(text) == required
-
-
-@given(st.text())
-def test_whatever_is_in_that_file_it_is_read_or_not(text: str) -> None:
-    required_by(text)

@@ -11,7 +11,7 @@ import pytest
 
 from agentcom.model.task import Check
 from agentcom.sidecar.runners import checking
-from agentcom.sidecar.runners.checking import Checker, checks_in, command_problem
+from agentcom.sidecar.runners.checking import Checker
 from tests.sidecar.bench import gone, written
 
 pytestmark = pytest.mark.process
@@ -106,28 +106,3 @@ async def test_what_is_not_text_is_shown_as_far_as_it_is(checks: Bench) -> None:
 async def test_a_check_gets_the_agents_environment_and_no_more(checks: Bench) -> None:
     (check,) = await checks.run("env")
     assert {line.split("=")[0] for line in check.tail.splitlines()} <= {"PATH", "SECRET", "PWD", "AGENTCOM_TASK_FILE"}
-
-
-def test_the_repository_names_its_checks_beside_whatever_else_its_file_has() -> None:
-    assert checks_in(b'[checks]\ncommands = ["make test", "ruff check ."]\n[agents.oak]\nslots = 2') == (
-        "make test",
-        "ruff check .",
-    )
-    assert checks_in(b"[policy]\nbeat_s = 3") == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [b"[checks", b"[checks]\ncommands = 3", b'[checks]\ncommands = ["a \'b"]', b'[checks]\ncommands = [""]', b"\xff"],
-)
-def test_checks_that_cannot_be_read_are_said_in_one_line_and_never_skipped(text: bytes) -> None:
-    problem = checks_in(text)
-    assert isinstance(problem, str)
-    assert problem.startswith("agentcom.toml of the repository: ")
-    assert "\n" not in problem
-
-
-def test_a_line_that_cannot_be_split_is_named() -> None:
-    assert command_problem("make test") == ""
-    assert "cannot be split" in command_problem("sh -c 'x")
-    assert "names no program" in command_problem("  ")

@@ -1,8 +1,4 @@
-"""Runs the checks of a task: commands in its workspace, by somebody other than the agent.
-
-What has to pass comes from the task and from the repository's own `agentcom.toml`, as that was at the commit the work
-began from: what an agent changes there does not make its own checks pass.
-"""
+"""Runs the checks of a task: commands in its workspace, by somebody other than the agent."""
 
 from __future__ import annotations
 
@@ -13,12 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
-import msgspec
-from msgspec import Struct
 
 from agentcom.ending import MARK, end_tree
 from agentcom.model.task import Check
-from agentcom.settings.schema import CheckSettings
 from agentcom.sidecar.runners.base import bounded
 from agentcom.sidecar.runners.files import read_file
 
@@ -26,34 +19,6 @@ POLL_S = 0.05
 TAIL_BYTES = 4_000
 OUTPUT_MAX_BYTES = 64 * 1_048_576
 """A check that prints more is ended: it has failed."""
-
-CHECKS_MAX = 50
-CHECKS_FILE = "agentcom.toml"
-
-
-class _File(Struct):
-    checks: CheckSettings = CheckSettings()
-
-
-def checks_in(text: bytes) -> tuple[str, ...] | str:
-    """The checks that a repository's `agentcom.toml` names under `[checks] commands`, or what is wrong with it."""
-    try:
-        commands = msgspec.toml.decode(text, type=_File).checks.commands
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return f"{CHECKS_FILE} of the repository: {str(error).splitlines()[0][:300]}"
-    for command in commands:
-        problem = command_problem(command)
-        if problem:
-            return f"{CHECKS_FILE} of the repository: {problem}"
-    return commands[:CHECKS_MAX]
-
-
-def command_problem(command: str) -> str:
-    """What is wrong with a check's line; empty if it can be split into a program and its arguments."""
-    try:
-        return "" if shlex.split(command) and "\0" not in command else f"the check {command!r} names no program"
-    except ValueError as error:
-        return f"the check {command!r} cannot be split: {error}"
 
 
 class Checker:

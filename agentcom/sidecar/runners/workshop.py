@@ -28,8 +28,8 @@ from agentcom.git import (
 )
 from agentcom.model.task import Evidence
 from agentcom.settings import AgentSettings, Policy
+from agentcom.settings.repository import CHECKS_FILE, checks_in
 from agentcom.sidecar.runners.base import Job
-from agentcom.sidecar.runners.checking import CHECKS_FILE, checks_in
 from agentcom.sidecar.runners.progress import Progress
 
 
