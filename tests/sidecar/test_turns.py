@@ -209,7 +209,7 @@ async def test_a_flood_of_output_is_ended(bench: Bench) -> None:
 async def test_lines_that_are_no_events_are_passed_over(bench: Bench) -> None:
     outcome = await bench.run(f"""
         sys.stdout.buffer.write(b'\\xff\\xfe not text\\n[1, 2\\n\\0\\n'); sys.stdout.flush()
-        for _ in range(30): sys.stdout.write('x' * 1_000_000)
+        for _ in range(100): sys.stdout.write('x' * 1_000_000)
         print(); say(said='still here'); {OK}
     """)
     assert outcome.result == "completed", outcome
