@@ -19,6 +19,16 @@ from tests.standin.steps import Call, Fail, Garbage, Hang, Run, Say, Step, Write
 KEY = "standin-key"
 MODEL = "standin-model"
 ASIDE = Say("A title")
+NO_OTHER_NETWORK = {
+    name: value
+    for both, value in (
+        ("http_proxy", "http://127.0.0.1:9"),
+        ("https_proxy", "http://127.0.0.1:9"),
+        ("no_proxy", "127.0.0.1"),
+    )
+    for name in (both, both.upper())
+}
+"""Whatever a program asks of anybody else fails at once: nobody answers there."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class Model:
     def environ_for(self, program: str, home: Path, key: str = KEY) -> dict[str, str]:
         """The variables with which a program speaks with this model, and keeps its own files under `home`."""
         home.mkdir(parents=True, exist_ok=True)
-        common = {"HOME": str(home), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        common = {"HOME": str(home), **NO_OTHER_NETWORK}
         match program:
             case "claude":
                 return common | {
