@@ -39,7 +39,7 @@ async def gathered(git: Git, tree: Tree) -> Gathered:
         Trouble: the clone is damaged.
     """
     branch = git.place.branch
-    here = await git.commit_of("HEAD", gitdir=tree.gitdir)
+    here = await git.commit_of("HEAD", gitdir=tree.gitdir) or await _last_made(git, tree)
     stands = await git.commit_of(HEADS + branch)
     if (
         not here
@@ -59,6 +59,14 @@ async def gathered(git: Git, tree: Tree) -> Gathered:
         return Gathered(here, detail=f"commits on {where} were taken over to {branch}, which they go on from")
     saved = await save_commit(git, here)
     return Gathered(stands, saved.branch, f"commits on {where} do not go on from {branch}: kept on {saved.branch}")
+
+
+async def _last_made(git: Git, tree: Tree) -> str:
+    """What was last committed here, for where the branch was deleted under HEAD; empty if `origin` has it."""
+    for sha in reversed(made_in(tree)):
+        if await git.commit_of(sha):
+            return "" if await git.must("for-each-ref", "--count=1", "--contains", sha, OURS) else sha
+    return ""
 
 
 async def _is_own(git: Git, tree: Tree, sha: str) -> bool:

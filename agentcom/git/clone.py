@@ -21,7 +21,7 @@ import anyio
 
 from agentcom.git.environment import identity, quiet_environ
 from agentcom.git.place import Place
-from agentcom.git.running import UNFIT, Git, Trouble, run
+from agentcom.git.running import FETCH_FAILED, UNFIT, Git, Trouble, run
 
 T = TypeVar("T")
 
@@ -56,8 +56,12 @@ async def opened(place: Place) -> Git:
 
 
 @asynccontextmanager
-async def locked(clone: Path, patience_s: float) -> AsyncIterator[None]:
+async def locked(clone: Path, timeout_s: float) -> AsyncIterator[None]:
     """Alone among the sidecars, and commands, of this machine that use the clone. Ends with the process that holds it.
+
+    Args:
+        clone: its path.
+        timeout_s: limit of one call of git. Who holds it may be in one that comes to nothing, and then in a good one.
 
     Raises:
         Trouble: others do not let go of it in time, or the folder cannot be written to.
@@ -67,12 +71,14 @@ async def locked(clone: Path, patience_s: float) -> AsyncIterator[None]:
         lock = os.open(clone.with_name(f"{clone.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Trouble(UNFIT, f"the folder {clone.parent} cannot be used: {error}") from error
+    patience_s = 2 * timeout_s
     try:
         with anyio.move_on_after(patience_s) as patience:
             while not _try_lock(lock):
                 await anyio.sleep(LOCK_POLL_S)
         if patience.cancelled_caught:
-            raise Trouble(UNFIT, f"another process has kept the clone {clone} to itself for over {patience_s:g} s")
+            told = f"another process has kept the clone {clone} to itself for over {patience_s:g} s"
+            raise Trouble(FETCH_FAILED, told, final=True)
         yield
     finally:
         os.close(lock)

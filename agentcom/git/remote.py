@@ -114,11 +114,13 @@ async def fetched(git: Git) -> Seen:
 
 async def _fetch(git: Git, seen: Seen, have: Mapping[str, str]) -> None:
     wanted = seen.of(git)
-    missing = [name for name, sha in wanted.items() if have.get(name) != sha or not await git.commit_of(sha)]
+    shallow = (git.clone / "shallow").is_file()
+    whole = {name for name, sha in wanted.items() if have.get(name) == sha and await git.commit_of(sha)}
+    missing = [name for name in wanted if shallow or name not in whole]
     if missing:
         refspecs = [f"+{HEADS}{name}:{OURS}{name}" for name in missing]
         options = ["--quiet", "--no-tags", "--no-write-fetch-head"]
-        options += ["--unshallow"] if (git.clone / "shallow").is_file() else []
+        options += ["--unshallow"] if shallow else []  # an agent may have cut the history short
         ran = await git("fetch", *options, "--", origin_of(git), *refspecs)
         if not ran.ok:
             told = f"git fetch from {git.place.repository.url}: {ran.why}"

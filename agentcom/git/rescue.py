@@ -19,7 +19,7 @@ from msgspec import Struct
 from agentcom.git.clone import origin_of
 from agentcom.git.parsing import HEADS
 from agentcom.git.running import Git, Trouble
-from agentcom.git.worktree import Tree
+from agentcom.git.worktree import Tree, index_anew
 from agentcom.wording import count, one_line, size
 
 FILE_BYTES = 50_000_000
@@ -64,6 +64,10 @@ async def leftovers(git: Git, tree: Tree) -> Leftovers | None:
     # Submodules are not looked into: their configuration is the agent's.
     options = ["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"]
     ran = await git("status", *options, gitdir=tree.gitdir, worktree=tree.files)
+    if ran.code and not ran.late and not ran.cut:
+        # What an agent staged is in its files, too; so where the index is damaged, nothing is lost with it.
+        await index_anew(git, tree)
+        ran = await git("status", *options, gitdir=tree.gitdir, worktree=tree.files)
     if not ran.ok and not ran.cut:
         raise Trouble("unfit", f"git status in {tree.files}: {ran.why}", local=True)
     entries = [entry[3:] for entry in ran.out.split(b"\0") if entry]

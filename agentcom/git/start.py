@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from agentcom.git.adopting import gathered
@@ -14,7 +15,7 @@ from agentcom.git.merging import merge
 from agentcom.git.parsing import HEADS
 from agentcom.git.place import GitProblem, Place, Started
 from agentcom.git.remote import Seen, fetched
-from agentcom.git.rescue import Leftovers, leftovers, save_commit, save_files, send
+from agentcom.git.rescue import Saved, leftovers, save_commit, save_files, send
 from agentcom.git.running import Git
 from agentcom.git.starting import Beginning, Known, Relation, beginning
 from agentcom.git.worktree import Tree, attached, give_way, on_branch, reborn, settled
@@ -39,39 +40,81 @@ async def start(place: Place, *, keep: bool = False) -> Started | GitProblem:
     return await sound(git, lambda: _start(git, keep))
 
 
+class Ready(Struct, frozen=True):
+    """What came of what there was.
+
+    Attributes:
+        tree: the worktree.
+        begun: what the branch goes on from.
+        head_sha: where it stands, with the base in it.
+        conflicts: files that keep the base out of it.
+        kept: the files stay as they are.
+        rescues: branches that `origin` is to have as well.
+        notes: for people.
+    """
+
+    tree: Tree
+    begun: Beginning
+    head_sha: str
+    conflicts: tuple[str, ...]
+    kept: bool
+    rescues: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 async def _start(git: Git, keep: bool) -> Started:
     seen = await fetched(git)
     async with locked(git.clone, git.place.repository.timeout_s):
-        tree = await attached(git, seen.base_sha)
-        await give_way(git, tree.gitdir)
-        # An attempt whose sidecar died may have left commits on another branch.
-        found = await gathered(git, tree)
-        begun = await _beginning(git, seen)
-        here = await git.commit_of("HEAD", gitdir=tree.gitdir)
-        if not here:
-            here = begun.head_sha
-            await reborn(git, tree, here)
-        left = await leftovers(git, tree) if tree.had_files else None
-        kept = keep and left is not None and here == begun.head_sha
-        head_sha, unmerged = (here, ()) if kept else await _with_base(git, begun.head_sha, seen)
-        notes = [tree.repaired, found.detail, begun.detail]
-        if kept and not await git.contains(here, seen.base_sha):
-            notes.append(f"{seen.base} has moved on: origin/{seen.base} is to be merged")
-        if begun.rescued:
-            notes.append(await _rescued(git, begun.rescued))
-        if left is not None and not kept:
-            notes.append(await _saved(git, tree, left, here))
-        await on_branch(git, tree, head_sha)
-    if not kept:
-        await settled(git, tree, head_sha)
+        ready = await _made_ready(git, seen, keep)
+    for branch in ready.rescues:
+        await send(git, branch)
+    if not ready.kept:
+        await settled(git, ready.tree, ready.head_sha)
     return Started(
         base=seen.base,
         base_sha=seen.base_sha,
-        head_sha=head_sha,
-        resumed=begun.resumed,
+        head_sha=ready.head_sha,
+        resumed=ready.begun.resumed,
         origin_sha=seen.origin_sha,
-        conflicts=unmerged,
-        detail="; ".join(note for note in notes if note),
+        conflicts=ready.conflicts,
+        detail="; ".join(note for note in ready.notes if note),
+    )
+
+
+async def _made_ready(git: Git, seen: Seen, keep: bool) -> Ready:
+    """The worktree is on the branch, and what has to give way is saved in the clone; no file is touched yet."""
+    tree = await attached(git, seen.base_sha)
+    await give_way(git, tree.gitdir)
+    # An attempt whose sidecar died may have left commits on another branch.
+    found = await gathered(git, tree)
+    begun = await _beginning(git, seen)
+    here = await git.commit_of("HEAD", gitdir=tree.gitdir)
+    if not here:
+        here = begun.head_sha
+        await reborn(git, tree, here)
+    left = await leftovers(git, tree) if tree.had_files else None
+    kept = keep and left is not None and here == begun.head_sha
+    head_sha, unmerged = (here, ()) if kept else await _with_base(git, begun.head_sha, seen)
+    behind = kept and not await git.contains(here, seen.base_sha)
+    saved = await save_files(git, tree, left, here) if left is not None and not kept else Saved()
+    rescued = (await save_commit(git, begun.rescued)).branch if begun.rescued else ""
+    await on_branch(git, tree, head_sha)
+    return Ready(
+        tree,
+        begun,
+        head_sha,
+        unmerged,
+        kept,
+        rescues=tuple(branch for branch in (found.astray, saved.branch, rescued) if branch),
+        notes=(
+            tree.repaired,
+            found.detail,
+            begun.detail,
+            f"what there was is kept on {rescued}" if rescued else "",
+            f"{left.words}: saved on {saved.branch}" if left is not None and saved.branch else "",
+            saved.left_out,
+            f"{seen.base} has moved on: merge origin/{seen.base}" if behind else "",
+        ),
     )
 
 
@@ -121,15 +164,3 @@ async def _with_base(git: Git, head_sha: str, seen: Seen) -> tuple[str, tuple[st
     message = f"Merge {seen.base} into {git.place.branch}\n".encode()
     parents = ["-p", head_sha, "-p", seen.base_sha]
     return await git.must("commit-tree", merged.tree, *parents, stdin=message, environ=git.authoring), ()
-
-
-async def _rescued(git: Git, sha: str) -> str:
-    saved = await save_commit(git, sha)
-    await send(git, saved.branch)
-    return f"what there was is kept on {saved.branch}"
-
-
-async def _saved(git: Git, tree: Tree, left: Leftovers, parent: str) -> str:
-    saved = await save_files(git, tree, left, parent)
-    await send(git, saved.branch)
-    return f"{left.words}: saved on {saved.branch}{f' ({saved.left_out})' if saved.left_out else ''}"

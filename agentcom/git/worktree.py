@@ -112,7 +112,7 @@ async def attached(git: Git, head_sha: str) -> Tree:
         remove_locks(git, gitdir)
         tree = Tree(files, gitdir, had_files, repaired)
         if had_files and not (gitdir / "index").exists():
-            await _index_anew(git, tree)
+            await index_anew(git, tree)
     except OSError as error:
         raise Trouble(UNFIT, f"the worktree {files} cannot be used: {error}") from error
     return tree
@@ -202,10 +202,11 @@ async def give_way(git: Git, own: Path) -> None:
             write_if_other(gitdir / "HEAD", f"{sha}\n")
 
 
-async def _index_anew(git: Git, tree: Tree) -> None:
+async def index_anew(git: Git, tree: Tree) -> None:
     """What git notes of the files is what HEAD has, if that has anything; so what differs shows as changed."""
+    _remove(tree.gitdir / "index")
     if await git.commit_of("HEAD", gitdir=tree.gitdir):
-        await git.must("read-tree", "--reset", "HEAD", gitdir=tree.gitdir)
+        await git.must("read-tree", "HEAD", gitdir=tree.gitdir)
 
 
 async def reborn(git: Git, tree: Tree, head_sha: str) -> None:
@@ -215,8 +216,7 @@ async def reborn(git: Git, tree: Tree, head_sha: str) -> None:
         Trouble: the clone cannot take it.
     """
     await on_branch(git, tree, head_sha)
-    _remove(tree.gitdir / "index")
-    await _index_anew(git, tree)
+    await index_anew(git, tree)
 
 
 async def on_branch(git: Git, tree: Tree, head_sha: str) -> None:

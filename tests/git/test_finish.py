@@ -382,3 +382,22 @@ async def test_without_a_log_of_the_worktree_a_commit_that_no_branch_has_is_its_
     head = lab.commit(place.worktree)
     shutil.rmtree(place.repository.clone / "worktrees" / TASK / "logs")
     assert (await lab.finished(place, began)).evidence.head_sha == head
+
+
+async def test_a_damaged_index_is_made_anew_and_what_was_staged_is_rescued(lab: Lab, begun: Begun):
+    place, began = begun
+    (place.worktree / "staged.txt").write_text("staged\n")
+    lab.git("add", "staged.txt", cwd=place.worktree)
+    (place.repository.clone / "worktrees" / TASK / "index").write_bytes(b"x")
+    done = await lab.finished(place, began)
+    assert lab.shown(done.evidence.rescue, "staged.txt") == "staged"
+    assert lab.git("status", "--porcelain", cwd=place.worktree) == "?? staged.txt"
+
+
+async def test_commits_of_a_branch_that_was_deleted_under_the_worktree_are_found_again(lab: Lab, begun: Begun):
+    place, began = begun
+    head = lab.commit(place.worktree)
+    lab.git("update-ref", "-d", f"refs/heads/{BRANCH}", cwd=place.worktree)
+    done = await lab.finished(place, began)
+    assert (done.problem, done.evidence.head_sha) == (None, head)
+    assert lab.git("status", "--porcelain", cwd=place.worktree) == ""
