@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agentcom.model.task import Check, Evidence, ReadRecord, Usage
+from collections.abc import Iterator
+
+from agentcom.model.task import Check, Outcome, ReadRecord, Usage
 from agentcom.wording import age, count, one_line
 
 SHA_SHOWN = 10
@@ -36,8 +38,13 @@ def budget(record: ReadRecord) -> str:
     return " and ".join(part for part in (usd, tokens) if part)
 
 
-def check(made: Check) -> str:
-    """Who checked what at which commit, and how it ended, in a line."""
+def checks(record: ReadRecord) -> list[str]:
+    """Who checked what of a task's work at which commit, the last time that any was, and how it ended: a line each."""
+    made = (end.checks for end in _ends(record) if end.checks)
+    return [_check(one) for one in next(made, ())]
+
+
+def _check(made: Check) -> str:
     if made.passed:
         ended = "passed"
     else:
@@ -46,14 +53,15 @@ def check(made: Check) -> str:
     return f"{one_line(made.command, 200)}: {ended}{where}, by {made.by or 'nobody known'} in {age(made.seconds)}"
 
 
-def _last_evidence(record: ReadRecord) -> Evidence | None:
-    outcomes = (end for attempt in reversed(record.attempts) for end in (attempt.late, attempt.outcome))
-    return next((end.evidence for end in outcomes if end is not None and end.evidence is not None), None)
+def _ends(record: ReadRecord) -> Iterator[Outcome]:
+    """How its attempts ended, the latest first."""
+    for attempt in reversed(record.attempts):
+        yield from (end for end in (attempt.late, attempt.outcome) if end is not None)
 
 
 def evidence(record: ReadRecord) -> str:
     """What git says of a task's work, as of its last attempt that tells, in a line; empty if none does."""
-    found = _last_evidence(record)
+    found = next((end.evidence for end in _ends(record) if end.evidence is not None), None)
     if found is None:
         return ""
     changes = f"{count(found.files, 'file')}, +{found.insertions:,} −{found.deletions:,}"

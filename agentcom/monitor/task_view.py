@@ -13,7 +13,7 @@ from agentcom.model.lifecycle import ENDED, RUNNING, TaskState
 from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import PRIORITIES, Attempt, Outcome, ReadRecord
 from agentcom.monitor.look import STYLES, Now, took
-from agentcom.monitor.outcome_view import budget, check, evidence, pull_request, spent
+from agentcom.monitor.outcome_view import budget, checks, evidence, pull_request, spent
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.scheduler.work import CONTEXT_SHARE
 from agentcom.wording import age, clean, one_line
@@ -100,7 +100,9 @@ def why(record: ReadRecord, now: Now) -> str:
         return record.note
     if record.state == "retry_wait" and record.ready_at:
         return f"tried again {now.ago(record.ready_at)}; {reason_of(record)}"
-    told = f"asks: {record.question}" if record.waits_for_answer and record.question else reason_of(record)
+    told = (
+        f"asks: {one_line(record.question, 500)}" if record.waits_for_answer and record.question else reason_of(record)
+    )
     return "; ".join(part for part in (told, asked_of_a_person(record)) if part)
 
 
@@ -160,7 +162,7 @@ def detail(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[st
         ("summary", outcome.summary if outcome is not None and record.state in ENDED else ""),
         ("changed", ", ".join(outcome.changed) if outcome is not None else ""),
         ("value", _value(outcome) if outcome is not None else ""),
-        ("checks", "\n".join(map(check, outcome.checks)) if outcome is not None else ""),
+        ("checks", "\n".join(checks(record))),
         ("evidence", evidence(record)),
         ("branch", record.branch),
         ("pull request", pull_request(record)),

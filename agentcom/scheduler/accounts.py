@@ -16,6 +16,9 @@ AGENTS_PER_DAY = 1_000
 """Of more agents, those that come later on a day are counted together."""
 
 
+NOTHING = Costs()
+
+
 class Accounts:
     """All costs by field of the hash, and which of them changed.
 
@@ -29,8 +32,10 @@ class Accounts:
         self._agents_on: Counter[str] = Counter()
         self._number = -1
         self._today = ""
-        self.changed: dict[str, Costs | None] = {}
+        self._changed: dict[str, Costs | None] = {}
         """What the next commit has to write; None: to be forgotten."""
+        self._sum = Costs()
+        """What was counted since the last commit, which the day and the total do not have yet."""
 
     def load(self, costs: Mapping[str, Costs]) -> None:
         """Begin with what an earlier leader counted."""
@@ -41,28 +46,49 @@ class Accounts:
         """What is counted from here on is counted for the day of this time, in UTC."""
         number = now // DAY_MS
         if number != self._number:
+            self._add_up()
             self._number = number
             self._today = datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
             self._forget_days()
 
     def add(self, agent: str, costs: Costs) -> None:
         """Count this for an agent, for today, and all in all."""
-        for field in (TOTAL, self._today, self._agents_field(agent)):
-            known = self._costs.get(field)
-            if known is None:
-                known = self._begin(field)
-            known.add(costs)
-            self.changed[field] = known
+        self._of(self._agents_field(agent)).add(costs)
+        self._sum.add(costs)
+
+    def ended(self, agent: str, completed: bool, messages: int, seconds: float) -> None:
+        """Count one attempt that ended. What is done for every attempt is spelled out, for its speed."""
+        for costs in (self._of(self._agents_field(agent)), self._sum):
+            costs.attempts += 1
+            costs.completed += completed
+            costs.messages += messages
+            costs.seconds += seconds
 
     def again(self, field: str) -> bool:
         """Write a field again as it is known, or have it forgotten if it is not. Returns whether it is known."""
-        self.changed[field] = self._costs.get(field)
+        self._changed[field] = self._costs.get(field)
         return field in self._costs
 
     def take(self) -> dict[str, Costs | None]:
         """What has changed since the last commit."""
-        taken, self.changed = self.changed, {}
+        if self._changed:
+            self._add_up()
+        taken, self._changed = self._changed, {}
         return taken
+
+    def _add_up(self) -> None:
+        """The day and the total are as many attempts as agents made: once for each commit is enough."""
+        if self._sum != NOTHING:
+            self._of(TOTAL).add(self._sum)
+            self._of(self._today).add(self._sum)
+            self._sum = Costs()
+
+    def _of(self, field: str) -> Costs:
+        known = self._costs.get(field)
+        if known is None:
+            known = self._begin(field)
+        self._changed[field] = known
+        return known
 
     def _agents_field(self, agent: str) -> str:
         field = field_of(self._today, agent)
@@ -85,6 +111,6 @@ class Accounts:
     def _forget(self, days: Iterable[str]) -> None:
         for field in [field for field in self._costs if day_and_agent(field)[0] in days]:
             del self._costs[field]
-            self.changed[field] = None
+            self._changed[field] = None
         for day in days:
             self._agents_on.pop(day, None)

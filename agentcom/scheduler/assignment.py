@@ -21,7 +21,7 @@ def order_of(work: Work, agent: AgentRecord) -> Assign:
     """The order of its latest attempt, which this agent makes."""
     record = work.record
     attempt = record.attempts[-1]
-    session, session_usage = _session(record, agent.name)
+    session, session_usage = _session(record, agent.name) if len(record.attempts) > 1 else ("", NO_USAGE)
     answered = record.answer != ""
     return Assign(
         incarnation=agent.incarnation,

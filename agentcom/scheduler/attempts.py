@@ -12,7 +12,7 @@ from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
 from agentcom.scheduler import health, questions
 from agentcom.scheduler.assignment import branch_of, order_of
 from agentcom.scheduler.livelock import SIGN
-from agentcom.scheduler.parts import grant, leave, said_of_parts
+from agentcom.scheduler.parts import grant, keep_pull_request, leave, said_of_parts
 from agentcom.scheduler.retry import Decision, Past, decide
 from agentcom.scheduler.state import State
 from agentcom.scheduler.waiting import make_ready, make_ready_later
@@ -64,14 +64,15 @@ def unverify(state: State, work: Work, now: int, trigger: str) -> None:
 def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: str) -> None:
     """Take an outcome of the current attempt into account. Its slot is released by whoever knows that it is over."""
     attempt = work.record.attempts[-1]
-    state.end(work, now, worked=trigger == "finished", completed=outcome.result == "completed")
+    state.end(work, now, told=trigger == "finished", completed=outcome.result == "completed")
     attempt.outcome = outcome
     agent = state.agents.get(attempt.agent)
     record = work.record
-    got_on = leave(record, outcome)
     if outcome.result == "completed":
+        keep_pull_request(record, outcome)
         complete(state, work, agent, now, trigger)
         return
+    got_on = leave(record, outcome)
     parts = record.part - record.granted_parts
     past = Past(record.counted - record.granted, record.handbacks, record.waits, parts)
     decision = decide(outcome, past, work.max_attempts, state.policy, f"{work.id}.{record.generation}")
@@ -118,7 +119,7 @@ def adopt_late(state: State, work: Work, outcome: Outcome, now: int) -> None:
     attempt.outcome = outcome
     attempt.ended_at = now
     state.accounts.add(attempt.agent, Costs(completed=1))
-    leave(work.record, outcome)
+    keep_pull_request(work.record, outcome)
     complete(state, work, state.agents.get(attempt.agent), now, "late")
 
 
@@ -255,7 +256,7 @@ def requeue(state: State, work: Work, why: str, now: int) -> None:
     if record.state in RUNNING:
         attempt = record.attempts[-1]
         stop_running(state, work, why or "requeued")
-        state.end(work, now)
+        state.end(work, now, told=False)
         attempt.outcome, attempt.counted = outcome, False
         record.granted += 1
         work.avoid = agents_to_avoid(record)

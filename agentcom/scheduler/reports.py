@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agentcom.capability import InvalidRequirement, parse, valid_attributes
 from agentcom.model.agent import MAX_AGENTS, MAX_SLOTS, STARTS_KEPT, AgentRecord, Card
+from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import RUNNING, TaskState
 from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
 from agentcom.model.task import Outcome
@@ -213,15 +214,19 @@ def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:
 def _finished(state: State, report: Finished, entry: str, now: int) -> None:
     agent = state.agents.get(report.agent)
     holder = agent if agent is not None and agent.running.get(report.token) == report.task else None
-    spending.told(state, agent, report, now)
+    if agent is not None:
+        spending.told(state, agent, report, now)
     work = _current(state, report)
     if isinstance(work, str):
+        if agent is not None:
+            state.accounts.add(agent.name, Costs(messages=1))
         held = state.tasks.get(report.task)
         gave_up = report.outcome.result in ("canceled", "lost", "handed_back")
         if held is not None and _may_be_adopted(held, report):
             attempts.adopt_late(state, held, report.outcome, now)
         elif holder is not None and gave_up and held is not None and held.token == report.token:
             _over(state, held, now)
+            _keep_as_evidence(state, held, report)
         else:
             _keep_as_evidence(state, held, report)
             _reject(state, report, entry, now, work)
@@ -242,7 +247,7 @@ def _over(state: State, work: Work, now: int) -> None:
         attempt.ended_at = now
         state.commit.records[work.id] = work.record
     else:
-        state.end(work, now)
+        state.end(work, now, told=False)
 
 
 def _as_meant(outcome: Outcome) -> Outcome:
@@ -260,8 +265,9 @@ def _may_be_adopted(work: Work, report: Finished) -> bool:
 
 
 def _keep_as_evidence(state: State, work: Work | None, report: Finished) -> None:
-    """A result that came too late is not lost: the attempt's record keeps it, for people."""
-    if work is None or report.outcome.result not in ("completed", "failed"):
+    """A result that came too late is not lost, and neither is where git has the work of one that was ended: the
+    attempt's record keeps it, for people."""
+    if work is None or (report.outcome.result not in ("completed", "failed") and report.outcome.evidence is None):
         return
     for attempt in work.record.attempts:
         if attempt.token != report.token or attempt.agent != report.agent:

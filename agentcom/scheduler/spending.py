@@ -1,4 +1,4 @@
-"""Counting what attempts take: each attempt once when it is over, each message, and what was used when that is told."""
+"""Counting what attempts used, once each, however often it is told."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ from agentcom.scheduler.waiting import ask_if_spent
 from agentcom.scheduler.work import Work
 
 
-def told(state: State, agent: AgentRecord | None, report: Finished, now: int) -> None:
-    """A report of an attempt's end: a message, and what the attempt used, if that was not counted yet."""
-    if agent is None:
-        return
+def told(state: State, agent: AgentRecord, report: Finished, now: int) -> None:
+    """A report tells what an attempt used: that is counted, if it was not before."""
     outcome = report.outcome
     if outcome.usage is None:
-        state.accounts.add(agent.name, Costs(messages=1))
         return
     work = state.tasks.get(report.task)
     attempt = _attempt(work, report)
     if _was_told(agent, attempt, report):
-        state.accounts.add(agent.name, Costs(messages=1))
         return
     usage = sane(outcome.usage)
     envelope = min(max(outcome.envelope_tokens, 0), TOKENS_MAX)
-    state.accounts.add(agent.name, Costs(messages=1, envelope_tokens=envelope, usage=usage))
+    state.accounts.add(agent.name, Costs(envelope_tokens=envelope, usage=usage))
     agent.spent += usage
     state.commit.agents[agent.name] = agent
     if work is not None:

@@ -155,20 +155,20 @@ class State:
             agent.reserved = ()
         self.save_agent(agent)
 
-    def end(self, work: Work, now: int, *, worked: bool = True, completed: bool = False) -> None:
-        """Its latest attempt is over, and counted as such, with its assignment and acceptance as messages.
+    def end(self, work: Work, now: int, *, told: bool = True, completed: bool = False) -> None:
+        """Its latest attempt is over, and counted as such, with what was sent about it.
 
         Args:
             work: the task.
             now: the time.
-            worked: the agent is known to have worked on it until now.
+            told: its agent reported that, and so has worked on it until now.
             completed: the attempt completed its task.
         """
         attempt = work.record.attempts[-1]
         attempt.ended_at = now
-        began_at = attempt.accepted_at or (attempt.assigned_at if worked else now)
-        messages = 2 if attempt.accepted_at else 1
-        self.accounts.add(attempt.agent, Costs(1, int(completed), messages, seconds=max(0, now - began_at) / 1000))
+        began_at = attempt.accepted_at or (attempt.assigned_at if told else now)
+        messages = 1 + bool(attempt.accepted_at) + told
+        self.accounts.ended(attempt.agent, completed, messages, max(0, now - began_at) / 1000)
         self.commit.records[work.id] = work.record
 
     def release(self, agent: AgentRecord, token: str, now: int) -> None:
@@ -182,7 +182,7 @@ class State:
             if held is not None:
                 last = held.record.attempts[-1]
                 if last.token == token and not last.ended_at:
-                    self.end(held, now)
+                    self.end(held, now, told=False)
                 self.close_if_done(held)
 
     def reserve(self, work: Work) -> None:

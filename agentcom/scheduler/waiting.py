@@ -47,6 +47,8 @@ def _asked_for_more(state: State, work: Work, now: int, trigger: str) -> bool:
 
 def hold(state: State, work: Work, now: int) -> None:
     """Before it waits in a lane: leave it for `warm_wait_s` to the agent that knows it, if that is in service."""
+    if not work.record.attempts:
+        return
     agent = state.agents.get(warm_agent(work.record))
     until = held_until(work.record, state.policy)
     held = agent is not None and agent.in_service and now < until

@@ -14,7 +14,7 @@ from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.lifecycle import NEXT
 from agentcom.model.messages import Requeue, Retry
 from agentcom.model.reasons import ASKED_OF_A_PERSON
-from agentcom.model.task import Attempt, Outcome, ReadRecord, TaskRecord, TaskSpec
+from agentcom.model.task import Attempt, Check, Evidence, Outcome, PullRequest, ReadRecord, TaskRecord, TaskSpec, Usage
 from agentcom.monitor import task_view
 from agentcom.monitor.look import Now
 
@@ -36,8 +36,8 @@ def attempt(agent: str, generation: int, outcome: Outcome | None = None, **more:
 
 def record(state: str, *attempts: Attempt, **more: object) -> ReadRecord:
     facts = {"changed_at": AT - M, "generation": len(attempts), "attempts": attempts} | more
-    spec = TaskSpec(id=TASK, text="Do it.")
-    return TaskRecord(spec=spec, seq=1, state=state, submitted_at=AT - 3 * M, **facts)  # type: ignore[arg-type]
+    facts = {"spec": TaskSpec(id=TASK, text="Do it.")} | facts
+    return TaskRecord(seq=1, state=state, submitted_at=AT - 3 * M, **facts)  # type: ignore[arg-type]
 
 
 def agent(name: str, **more: object) -> AgentRecord:
@@ -58,6 +58,50 @@ def test_what_a_person_has_to_do_is_said_wherever_the_task_is_shown() -> None:
     assert task_view.brief(ASKING)["to_do"] == to_do
     told = text(lines(judge(ASKING.spec, ASKING, [agent("oak")]), ASKING, NOW, None))
     assert told.startswith(f"it is input_required: permission_denied: it may not push; {to_do}\n")
+
+
+CHECKED = Outcome(
+    "failed", "verification_failed", "make test failed", usage=Usage(1_000, 200, 30_000, 400, 50, 0.004),
+    evidence=Evidence("oak/x", "main", "a" * 40, "b" * 40, 3, 4, 1_200, 33, pushed=True, rescue="rescue/oak/1"),
+    checks=(
+        Check("make lint", "oak", "b" * 40, passed=True, exit_code=0, seconds=3.2),
+        Check("make test", "oak", "b" * 40, exit_code=2, seconds=61.0),
+        Check("make slow", seconds=600.0),
+    ),
+    context_used=170, context_size=200,
+)  # fmt: skip
+ASKS = Outcome("failed", "input_required", question="tabs or\nspaces?")
+
+
+def test_what_came_of_the_work_and_what_it_took_is_shown() -> None:
+    shown = record(
+        "input_required", attempt("oak", 1, CHECKED, spent=True), attempt("oak", 2, ASKS), reason="input_required",
+        branch="oak/x", part=2, parts_summary="half is done", spent=CHECKED.usage, question=ASKS.question,
+        answer_by=AT + 5 * M, pull_request=PullRequest("https://forge/pull/7", 7),
+        spec=TaskSpec(id=TASK, text="x", checks=("make test",), budget_usd=2.0, budget_tokens=200_000), granted_usd=1.0,
+    )  # fmt: skip
+    page = " ".join(text(task_view.page(shown, {}, [], NOW, None)).split())
+    for told in (
+        "question tabs or spaces? answer due",
+        "(in 5m)",
+        "checks make lint: passed at bbbbbbbbbb, by oak in 3s make test: failed with 2 at bbbbbbbbbb, by oak in 61s",
+        "make slow: ended for its time limit, by nobody known in 10m",
+        "3 commits from main aaaaaaaaaa to bbbbbbbbbb, 4 files, +1,200 −33, pushed; what was not committed is on",
+        "is on rescue/oak/1",
+        "branch oak/x pull request https://forge/pull/7 (open) part 2, after agents had run out of context",
+        "part before half is done",
+        "spent $0.0040; tokens: 1,000 in, 200 out, 30,000 from cache, 400 to cache, 50 of reasoning",
+        "budget $3.00 and 200,000 tokens",
+        "must pass make test",
+        "context 85 % full",
+    ):
+        assert told in page
+    assert task_view.why(shown, NOW) == "asks: tabs or spaces?; answer it with `agentcom answer`"
+    whole = task_view.whole(shown)
+    assert (whole["branch"], whole["part"], whole["spent"]["cost_usd"]) == ("oak/x", 2, 0.004)
+    assert whole["pull_request"] == {"url": "https://forge/pull/7", "number": 7}
+    assert whole["attempts"][0]["context_percent"] == 85
+    assert whole["attempts"][0]["outcome"]["checks"][1]["command"] == "make test"
 
 
 def test_a_reason_that_this_version_does_not_know_asks_for_something_too() -> None:

@@ -227,6 +227,7 @@ class Judge:
         if line.generation != known.generation + (line.after == "assigned"):
             self.accuse(f"from attempt {known.generation} it went to {line.generation}", line.task)
         known.state, known.generation = line.after, line.generation
+        known.reopened |= line.before in ENDED
         self.ended += line.after in ENDED
         record = records.get(line.task)
         if line.task not in records:
@@ -330,8 +331,10 @@ class Judge:
         counted: dict[str, Usage] = {}
         for task, known in view.tasks.items():
             attempts = known.record.attempts if known.record is not None else ()
-            spent = {one.token: told[one.token] for one in attempts if one.spent}
-            if known.record is not None and known.record.spent != sum(spent.values(), Usage()):
+            spent = {one.token: told[one.token] for one in attempts if one.spent and one.token in told}
+            if known.record is None or known.reopened:
+                continue  # what was told while it was closed is not its own
+            if known.record.spent != sum(spent.values(), Usage()):
                 yield f"it is said to have used {known.record.spent}, and was told of {spent}", task
             counted |= spent
         total = view.costs.get(TOTAL, Costs()).usage.tokens

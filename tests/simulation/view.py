@@ -15,17 +15,20 @@ BEATS_KEPT = 6
 class TaskView:
     """A task as far as the journal has told its life."""
 
-    __slots__ = ("generation", "record", "spec", "state")
+    __slots__ = ("generation", "record", "reopened", "spec", "state")
 
     def __init__(self) -> None:
         self.state = "submitted"
         self.generation = 0
+        self.reopened = False
+        """It had ended, and was sent back."""
         self.record: CarriedRecord | None = None
         self.spec: TaskSpec | None = None
 
     def copy(self) -> TaskView:
         twin = TaskView()
         twin.state, twin.generation, twin.record, twin.spec = self.state, self.generation, self.record, self.spec
+        twin.reopened = self.reopened
         return twin
 
     @property

@@ -2,7 +2,8 @@
 
 import pytest
 
-from agentcom.model.task import Outcome
+from agentcom.model.messages import Requeue
+from agentcom.model.task import Evidence, Outcome
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
@@ -33,6 +34,18 @@ OPEN = ["blocked", "queued", "retry_wait", "assigned", "working"]
 
 
 # --------------------------------------------------------------------- cancel
+
+
+@pytest.mark.parametrize("how", ["cancel", "requeue"])
+def test_where_the_work_of_an_attempt_that_was_ended_was_saved_is_kept(pool, how):
+    task = bring(pool, "working")
+    token, saved = pool.token(task), Evidence(rescue="rescue/oak/1", head_sha="b1")
+    if how == "cancel":
+        pool.cancel(task)
+    else:
+        pool.ask(Requeue(task=task))
+    pool.report(task, token, "oak", Outcome("canceled", "canceled", evidence=saved))
+    assert pool.task(task).attempts[0].late.evidence == saved
 
 
 @pytest.mark.parametrize("state", OPEN)
