@@ -32,7 +32,7 @@ from agentcom.supervisor.signals import on_signals
 
 T = TypeVar("T")
 
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 JOURNAL_ENTRIES = 10_000
 EXIT_OK, EXIT_FAILED = 0, 1
 

@@ -95,7 +95,7 @@ async def test_a_receiver_that_comes_back_is_told_exactly_once(
     else:
         receiver.mode = "hangs" if how == "hangs" else "refuses"
     told = tmp_path / "told"
-    post = Post(server, pool, receiver.url, command=hook(told), timeout_s=3.0 if how == "hangs" else TIMEOUT_S)
+    post = Post(server, pool, receiver.url, command=hook(told), timeout_s=10.0 if how == "hangs" else TIMEOUT_S)
     async with post.at_work():
         await post.look("oak")
         await until(lambda: kinds(told) == {("problem", "agent_down"): 1})

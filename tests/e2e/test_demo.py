@@ -17,9 +17,9 @@ from agentcom.demo import run
 from agentcom.errors import ConfigurationError, ServerUnavailable
 from tests.left_running import processes_of
 
-LIMIT_S = 150.0
+LIMIT_S = 330.0
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(2 * LIMIT_S)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(LIMIT_S + 60)]
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

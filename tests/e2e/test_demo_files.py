@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from agentcom import backlog, capability, settings
 from agentcom.backlog import Item
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 WORKER = DEMO / "agents" / "worker.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream
 from msgspec import Raw
 
 from agentcom.broker.client_store import ClientStore
@@ -126,8 +128,11 @@ class Agent:
 
     async def run(self) -> None:
         await patiently(self.hello)
-        async with anyio.create_task_group() as group:
+        # It reads on while it works: its beats name whatever it was given.
+        work, given = anyio.create_memory_object_stream[tuple[str, Assign]](math.inf)
+        async with anyio.create_task_group() as group, work, given:
             group.start_soon(self._beat)
+            group.start_soon(self._work, given)
             while True:
                 read = await patiently(lambda: self._store.read(self.slots, 50))
                 for entry in read or await patiently(self._undelivered):
@@ -136,8 +141,12 @@ class Agent:
                     if isinstance(order, Assign):
                         self.got.append(order)
                         self.running[order.token] = order.task
-                    if self.works and isinstance(order, Assign):
-                        await self.finish(entry.id, order)
+                        work.send_nowait((entry.id, order))
+
+    async def _work(self, orders: MemoryObjectReceiveStream[tuple[str, Assign]]) -> None:
+        async for entry, order in orders:
+            if self.works:
+                await self.finish(entry, order)
 
     async def _undelivered(self) -> list[Entry]:
         """Orders of whose delivery the reply was lost."""
