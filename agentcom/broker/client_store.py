@@ -39,7 +39,8 @@ class Printed(Struct, frozen=True):
 
 
 class PoolHead(Struct, frozen=True):
-    """The pool at a glance: who leads, how much waits to be read, how many tasks are open, which signs it shows."""
+    """The pool at a glance: who leads, how much waits to be read, how many tasks are open and were ever taken on, which
+    signs it shows."""
 
     leader: str
     epoch: int
@@ -49,6 +50,7 @@ class PoolHead(Struct, frozen=True):
     open: int
     dead: int
     signs: dict[str, str]
+    admitted: int = 0
 
 
 HEAD_REPLIES = 6
@@ -71,7 +73,8 @@ def head_of(replies: Sequence[Any]) -> PoolHead:
     mark = sign("")
     signs = {field.removeprefix(mark): value for field, value in told.items() if field.startswith(mark)}
     epoch, seq = int(told.get("epoch", 0)), int(told.get("seq", 0))
-    return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs)
+    admitted = int(told.get("admitted", 0))
+    return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs, admitted)
 
 
 class ClientStore:

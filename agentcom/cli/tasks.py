@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from agentcom.capability import InvalidRequirement
-from agentcom.cli import asking, explaining, submission
+from agentcom.cli import asking, submission
 from agentcom.cli.context import EXIT_FAILED, EXIT_NOBODY, EXIT_OK, context_of, end, run
 from agentcom.cli.lookup import NoSuchTask, all_ids, records_of, resolve
 from agentcom.cli.screen import now, show, show_json, warn, width
@@ -19,7 +19,7 @@ from agentcom.client import Client
 from agentcom.errors import UsageError
 from agentcom.model.lifecycle import ENDED, WAITING, TaskState
 from agentcom.model.task import ReadRecord, TaskSpec
-from agentcom.monitor import task_view
+from agentcom.monitor import explain_view, task_view
 from agentcom.wording import one_line
 
 READ_MAX = 20_000
@@ -129,7 +129,7 @@ def show_task(ctx: typer.Context, task: TaskId, json: Json = False) -> None:
             (record,) = await records_of(client, [task])
             others = await client.store.records(record.spec.after)
             waits = (
-                [explaining.summary(explaining.judge(record.spec, record, await client.agents()))]
+                [explain_view.summary(explain_view.judge(record.spec, record, await client.agents()))]
                 if record.state in WAITING and record.state != "input_required"
                 else []
             )
@@ -301,19 +301,19 @@ def explain(
         raise UsageError("give either a task's ID or --requires")
     context = context_of(ctx)
 
-    async def look() -> tuple[ReadRecord | None, list[explaining.Judged]]:
+    async def look() -> tuple[ReadRecord | None, list[explain_view.Judged]]:
         async with context.client() as client:
             record = (await records_of(client, [task]))[0] if task is not None else None
             spec = TaskSpec(text="-", requires=requires or "", context_tokens=context_tokens, agent=agent)
-            return record, explaining.judge(record.spec if record else spec, record, await client.agents())
+            return record, explain_view.judge(record.spec if record else spec, record, await client.agents())
 
     try:
         record, judged = run(look)
     except InvalidRequirement as error:
         raise UsageError(f"--requires: {error}") from None
     if json:
-        show_json(explaining.document(judged, record))
+        show_json(explain_view.document(judged, record))
     else:
-        show(explaining.lines(judged, record, now(), width()))
+        show(explain_view.lines(judged, record, now(), width()))
     over = record is not None and record.state in ENDED
-    end(EXIT_NOBODY if explaining.nobody(judged) and not over else EXIT_OK)
+    end(EXIT_NOBODY if explain_view.nobody(judged) and not over else EXIT_OK)

@@ -9,13 +9,13 @@ from rich.text import Text
 
 from agentcom.cli import asking
 from agentcom.cli.asking import Wish
-from agentcom.cli.explaining import document, judge, lines
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.lifecycle import NEXT
 from agentcom.model.messages import Requeue, Retry
 from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import Attempt, Outcome, ReadRecord, TaskRecord, TaskSpec
 from agentcom.monitor import task_view
+from agentcom.monitor.explain_view import document, judge, lines
 from agentcom.monitor.look import Now
 
 AT = 1_760_000_000_000
