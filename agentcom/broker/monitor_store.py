@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Overview(Struct, frozen=True):
         letters: the last dead letters, the newest first.
         server_at: the server's clock, in Unix ms; 0 if it does not tell.
         server: fields of the server's INFO; empty if it does not tell this user.
+        took_ms: how long the trip took, without the reading of what it brought.
     """
 
     head: PoolHead
@@ -47,6 +49,7 @@ class Overview(Struct, frozen=True):
     letters: list[DeadLetter]
     server_at: int
     server: dict[str, Any]
+    took_ms: float
 
 
 class OrderRow(Struct, frozen=True):
@@ -117,7 +120,9 @@ class MonitorStore:
         pipeline.time()
         for section in INFO_SECTIONS:
             pipeline.info(section)
+        started_s = time.perf_counter()
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        took_ms = (time.perf_counter() - started_s) * 1000
         for reply in replies[:needed]:
             if isinstance(reply, Exception):
                 raise reply
@@ -131,6 +136,7 @@ class MonitorStore:
             readable(decode_dead, (fields.get(BODY, b"") for _, fields in dead)),
             _server_clock(replies[needed]),
             {name: value for info in replies[needed + 1 :] if isinstance(info, dict) for name, value in info.items()},
+            took_ms,
         )
 
     async def details(
@@ -182,6 +188,12 @@ class MonitorStore:
             _entry_at(next(replies)),
             extras_of(list(replies), wanted),
         )
+
+    async def records(self, tasks: Sequence[str]) -> dict[str, ReadRecord]:
+        """Records by id, as far as there are any."""
+        bodies: Any = await self._redis.mget([self._names.task(task) for task in tasks])
+        found = readable(decode_record, (body for body in bodies if body is not None))
+        return {record.spec.id: record for record in found}
 
     async def lines_since(self, at: int, entries: int) -> tuple[list[Line], bool]:
         """See `agentcom.broker.watching.lines_since`."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
-
 from agentcom.cli.context import EXIT_FAILED, EXIT_OK
 from agentcom.cli.screen import tell, warn
 from agentcom.client import Client
 from agentcom.ids import shorten
-from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import AnyRequest, Cancel, Requeue, Retry
+from agentcom.model.lifecycle import RUNNING
 from agentcom.model.task import ReadRecord
 from agentcom.monitor.look import Now
+from agentcom.monitor.wishes import Wish, canceled, requeued, sent_back
 
 REPEATED_S = 60
 """A task that was requeued so recently is not requeued again, unless the attempt that is meant is named."""
@@ -23,20 +21,6 @@ READ_AT_ONCE = 2_000
 
 Answer = tuple[bool, str]
 """Whether it was taken into account in time, and why it was refused, if it was."""
-
-
-class Wish(Struct, frozen=True):
-    """What is asked for about one task or agent.
-
-    Attributes:
-        name: of the task or agent, as people read it.
-        request: what to send; none where there is nothing to do.
-        said: what to say of it, behind the name, unless it is refused.
-    """
-
-    name: str
-    request: AnyRequest | None
-    said: str
 
 
 async def ask(client: Client, wishes: Sequence[Wish]) -> int:
@@ -69,13 +53,8 @@ def tell_all(wishes: Sequence[Wish], answers: Sequence[Answer]) -> int:
 async def cancel(client: Client, tasks: Sequence[str], why: str) -> int:
     """Have tasks ended; the exit code."""
     records = await client.store.records(tasks)
-    over = {task for task, record in records.items() if record.state == "canceled"}
     names = shorten(set(tasks))
-    wishes = [
-        Wish(names[task], Cancel(task=task, why=why), "was canceled already" if task in over else "canceled")
-        for task in tasks
-    ]
-    return await ask(client, wishes)
+    return await ask(client, [canceled(names[task], task, records.get(task), why) for task in tasks])
 
 
 async def send_back(client: Client, tasks: Sequence[str]) -> int:
@@ -85,15 +64,6 @@ async def send_back(client: Client, tasks: Sequence[str]) -> int:
     records = await client.store.records(tasks)
     names = shorten(set(tasks))
     return await ask(client, [sent_back(names[task], task, records.get(task), all_read) for task in tasks])
-
-
-def sent_back(name: str, task: str, record: ReadRecord | None, all_read: bool) -> Wish:
-    """What to ask for so that a task is tried again; nothing of one that is open, if that is sure."""
-    if record is not None and record.state == "input_required":
-        return Wish(name, Retry(task=task), "sent on")
-    if record is None or record.state in ENDED or not all_read:
-        return Wish(name, Retry(task=task), "sent back")
-    return Wish(name, None, f"is {record.state} already")
 
 
 async def requeue(client: Client, records: Sequence[ReadRecord], attempt: int | None, why: str, now: Now) -> int:
@@ -127,16 +97,6 @@ def _repeated(name: str, record: ReadRecord, at: int, now: Now) -> Wish:
     attempt = record.attempts[-1]
     again = f"--attempt {attempt.generation} takes it from there, too"
     return Wish(name, None, f"was requeued {now.ago(at)} already, and {attempt.agent} has it: {again}")
-
-
-def requeued(name: str, record: ReadRecord, attempt: int | None, why: str) -> Wish:
-    """Take it from the agent that has it as this attempt, or as the one it has now, and from no later one."""
-    generation = record.generation
-    if record.state in ("submitted", "blocked", "queued"):
-        return Wish(name, None, f"is {record.state} already: no agent has it")
-    if record.state not in ENDED and attempt not in (None, generation):
-        return Wish(name, None, f"is at attempt {generation} now: there is no attempt {attempt} to take back")
-    return Wish(name, Requeue(task=record.spec.id, generation=generation, why=why), "requeued")
 
 
 def as_it_came(wish: Wish, before: ReadRecord, later: Mapping[str, ReadRecord]) -> Wish:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agentcom.cli import agent, alert, check, fsck, pool, service, services, submit, tasks, up
+from agentcom.cli import agent, alert, check, fsck, monitor, pool, service, services, submit, tasks, up
 from agentcom.cli.context import EXIT_FAILED, EXIT_USAGE, Context, telling
 from agentcom.errors import EXIT_INTERRUPTED, AgentComError
 from agentcom.version import VERSION
@@ -66,7 +66,7 @@ def common(
     ctx.obj = Context(config, {"redis": redis, "pool": pool_name, "data_dir": data_dir})
 
 
-for module in (services, up, service, agent, submit, tasks, pool, check, alert, fsck):
+for module in (services, up, service, agent, submit, tasks, pool, monitor, check, alert, fsck):
     module.register(app)
 
 

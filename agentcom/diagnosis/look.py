@@ -35,7 +35,7 @@ def spoken(length_ms: int) -> str:
 
 
 class Trouble(Struct, frozen=True):
-    """What a rule found: a `Finding` without the rule's part of it. `named`: how its text begins to name its subject."""
+    """What a rule found: a `Finding` without the rule's part of it. `named` is how its text names its subject."""
 
     subject: str
     text: str

@@ -114,6 +114,7 @@ def orphan(look: Look) -> Iterator[Trouble]:
                 "agentcom fsck explains what does not fit; the sidecar, started again, takes over what it can",
                 look.snapshot.at - order.idle_ms,
                 (f"order {order.entry}", f"renewed {spoken(order.idle_ms)} ago", f"current: {current or 'none'}"),
+                what,
             )
 
 

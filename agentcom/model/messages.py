@@ -56,6 +56,13 @@ class Requeue(Request, frozen=True, tag="requeue"):
     why: str = ""
 
 
+class Answer(Request, frozen=True, tag="answer"):
+    """Tell a task that waits for a person what it asked; its next attempt gets this text."""
+
+    task: str
+    text: str
+
+
 class Cordon(Request, frozen=True, tag="cordon"):
     """Give this agent no more work; what it has it keeps."""
 
@@ -265,7 +272,7 @@ def beat_kept_ms(interval_ms: int, stale_beats: int) -> int:
     return interval_ms * max(stale_beats, 2) * 10
 
 
-AnyRequest = Submit | Cancel | Retry | Requeue | Cordon | Drain | Resume | Reset | Repair
+AnyRequest = Submit | Cancel | Retry | Requeue | Answer | Cordon | Drain | Resume | Reset | Repair
 AgentRequest = Cordon | Drain | Resume | Reset
 AnyReport = Hello | Accepted | Finished | Goodbye
 AnyOrder = Assign | Stop | Ask
@@ -319,6 +326,7 @@ __all__ = [
     "PROTOCOL",
     "Accepted",
     "AgentRequest",
+    "Answer",
     "AnyOrder",
     "AnyReport",
     "AnyRequest",

@@ -49,9 +49,8 @@ async def look_closely(
 ) -> tuple[Snapshot, Extras]:
     """What the pool is like now, and what else is wanted once the pool is known. Raises as `look` does."""
     store = MonitorStore(connections, pool)
-    started_at, started_s = _wall_ms(), time.perf_counter()
+    started_at = _wall_ms()
     seen = await store.overview(bounds.tasks, bounds.entries, LETTERS_MAX)
-    latency_ms = (time.perf_counter() - started_s) * 1000
     asked = most_telling(seen.agents, bounds.agents)
     running = [task for agent in asked for task in agent.running.values()][: bounds.tasks]
     dead = [letter.task for letter in seen.letters]
@@ -59,9 +58,9 @@ async def look_closely(
     names = [agent.name for agent in asked]
     details = await store.details(tasks, running, names, bounds.orders, wanted(seen))
     snapshot = Snapshot(
-        at=started_at + int(latency_ms / 2),
+        at=started_at + int(seen.took_ms / 2),
         pool=pool,
-        latency_ms=latency_ms,
+        latency_ms=seen.took_ms,
         leader=seen.head.leader,
         epoch=seen.head.epoch,
         seq=seen.head.seq,
