@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agentcom.diagnosis import RULES, Snapshot, diagnose
 from agentcom.model.agent import AgentRecord, Card
-from agentcom.model.messages import DeadLetter, Line, SelfTest
+from agentcom.model.messages import DeadLetter, Line
 from agentcom.model.task import ReadRecord, Usage
 from agentcom.monitor.live.costs import Cost, Costs
 from agentcom.monitor.live.history import History, Totals
@@ -74,6 +74,8 @@ DELAYED = task(
     {"title": "Bump ruff"},
     attempts=(failed("elm", 1, AT - 3 * M),),
     ready_at=AT + 20 * S,
+    reason="exit_code",
+    detail="exit code 2",
 )
 ORPHAN = task(0x46A, "assigned", AT - 5 * M, {"title": "Sort the backlog"}, attempts=(attempt("fir", 1, AT - 5 * M),))
 TASKS: list[ReadRecord] = [
@@ -230,4 +232,3 @@ def found_by_rule() -> set[str]:
 
 
 ALL_RULES = {rule.id for rule in RULES}
-TESTED = SelfTest(count=12, at=AT - M)

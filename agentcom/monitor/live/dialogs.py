@@ -12,7 +12,7 @@ from agentcom.monitor.live import forms
 from agentcom.monitor.live.picture import Picture
 from agentcom.monitor.live.state import Confirm, Field, Form
 from agentcom.monitor.look import STYLES
-from agentcom.monitor.table import cut, said
+from agentcom.monitor.table import cut, folded, said
 
 LABEL_CELLS = 10
 TEXT_LINES = 6
@@ -23,7 +23,7 @@ def dialog_lines(
 ) -> tuple[list[Text], tuple[int, int] | None]:
     """Its lines, and where the cursor is in them."""
     if isinstance(dialog, Confirm):
-        return [cut(line, width) for line in _question(dialog)], None
+        return [part for line in _question(dialog) for part in folded(line, width)], None
     return _form(dialog, agents, picture, width, room)
 
 

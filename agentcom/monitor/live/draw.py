@@ -56,6 +56,9 @@ def draw(state: State, picture: Picture | None, away: Away | None, now: Now, siz
     found = tuple(items(state, picture)) if picture is not None else ()
     top = _top(state, picture, away, len(found), now, width, height)
     room = max(0, height - len(top) - 1)
+    if picture is not None and (away is not None or state.paused):
+        # What has gone on since then is not known: ages stay as they were seen.
+        now = Now(picture.snapshot.at, now.offset_s)
     body, context, cursor = _body(state, picture, found, now, width, room)
     body = body[:room] + [Text()] * (room - len(body))
     lines = [cut(line, width) for line in [*top, *body, _footer(state, width)][:height]]
@@ -71,6 +74,8 @@ def _top(
     lines = [header.head(picture, state, away, now, width)]
     if away is not None:
         lines.append(_away(picture, away, now, width))
+    if height < HIGH and (state.page or state.help or isinstance(state.dialog, Form)):
+        return lines
     if picture is not None:
         lines.append(header.totals(picture, now, width))
         if height >= HIGH and width >= header.SPARK_LEAST:
@@ -130,14 +135,15 @@ def _list(state: State, picture: Picture, found: Sequence[Item], now: Now, width
         return [Text(), said("  nothing like that: esc shows all" if hidden else f"  {NOTHING[state.view]}", "dim")]
     place = place_of(state, [item.id for item in found])
     strip = _strip(found[place], width, 4 if room >= HIGH_STRIP else 2 if room >= LOW_STRIP else 0)
+    lanes = [header.lanes(picture, now, width)] if state.view == "tasks" and room >= HIGH_STRIP else []
     # The heading, and what is left out, take a line each.
-    most = max(1, room - 1 - len(strip))
+    most = max(1, room - 1 - len(strip) - len(lanes))
     if len(found) > most:
         most = max(1, most - 1)
     first = max(0, min(place - most // 2, len(found) - most))
     window = found[first : first + most]
     heading, lines = rows.table(state.view, window, found[place].id, picture, now, width)
-    shown = [heading, *lines] if heading.plain else lines
+    shown = [*lanes, *([heading] if heading.plain else []), *lines]
     if len(found) > len(window):
         shown.append(said(f"  {first + 1:,} to {first + len(window):,} of {len(found):,}", "dim"))
     return shown + [Text()] * max(0, room - len(shown) - len(strip)) + strip

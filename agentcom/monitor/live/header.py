@@ -11,6 +11,7 @@ from msgspec import Struct
 from rich.text import Text
 
 from agentcom.model.lifecycle import ENDED, NEXT, WAITING, TaskState
+from agentcom.model.task import PRIORITIES, ReadRecord
 from agentcom.monitor.findings_view import MARKS
 from agentcom.monitor.findings_view import STYLES as SEVERITY_STYLES
 from agentcom.monitor.live.history import Measure
@@ -21,7 +22,7 @@ from agentcom.monitor.live.state import VIEWS, State, View
 from agentcom.monitor.look import STYLES, Now
 from agentcom.monitor.plain import scheduler
 from agentcom.monitor.table import cut, said
-from agentcom.wording import count, size
+from agentcom.wording import count, one_line, size
 
 SEPARATOR = " · "
 ARROW = " ▸ "
@@ -183,6 +184,29 @@ def last_hour(picture: Picture, width: int) -> Text:
 
 def _picture(name: str, values: Sequence[float | None], cells: int, told: str) -> Text:
     return Text.assemble((f"{name} ", "dim"), (sparkline(values, cells), STYLES["assigned"]), f" {told}")
+
+
+def lanes(picture: Picture, now: Now, width: int) -> Text:
+    """What waits, by what it asks for and how urgent it is; the longest lane first, as far as there is room."""
+    waiting: dict[str, list[ReadRecord]] = {}
+    for record in picture.snapshot.tasks:
+        if record.state == "queued":
+            waiting.setdefault(record.spec.requires or "anything", []).append(record)
+    ordered = sorted(waiting.items(), key=lambda lane: (-len(lane[1]), lane[0]))
+    parts = [_Part(0, said("waiting by lane", "dim"))]
+    parts += [_Part(rank, _lane(name, records, now)) for rank, (name, records) in enumerate(ordered, start=1)]
+    return _joined(parts, width) if ordered else Text()
+
+
+def _lane(name: str, records: Sequence[ReadRecord], now: Now) -> Text:
+    urgent = [f"{number} {priority}" for priority in PRIORITIES if (number := _count(records, priority))]
+    oldest = now.since(min(record.ready_at or record.submitted_at for record in records))
+    kinds = f"{', '.join(urgent)}, " if urgent != [f"{len(records)} normal"] else ""
+    return Text.assemble(said(one_line(name, 30), "bold"), said(f" {len(records):,} ({kinds}oldest {oldest})"))
+
+
+def _count(records: Sequence[ReadRecord], priority: str) -> int:
+    return sum(record.spec.priority == priority for record in records)
 
 
 # ---------------------------------------------------------- what is wrong, tabs

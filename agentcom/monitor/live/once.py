@@ -32,9 +32,7 @@ def narrowed(picture: Picture, agent: str, *, problems: bool) -> Picture:
     tasks = [record for record in seen.tasks if not agent or record.spec.id in held]
     if problems:
         tasks = [record for record in tasks if TASK + record.spec.id in subjects]
-        agents = [
-            each for each in agents if subjects & {AGENT + each.name, *(TASK + id_ for id_ in each.running.values())}
-        ]
+        agents = [each for each in agents if subjects & _about(each)]
     names = {each.name for each in agents}
     snapshot = replace(
         seen,

@@ -22,12 +22,12 @@ from agentcom.monitor.live.listing import state_of
 from agentcom.monitor.live.picture import AGENT, TASK, Picture
 from agentcom.monitor.live.rows import progress, tokens
 from agentcom.monitor.look import STYLES, Now, took
-from agentcom.monitor.table import Column, cut, lay_out, said
+from agentcom.monitor.table import Column, cut, folded, lay_out, said
 from agentcom.wording import age, count, one_line
 
 OUTPUT_SHOWN = 12
 LONG = 500
-MARGIN = 12
+MARGIN = 14
 
 
 def page(subject: str, picture: Picture, now: Now, width: int) -> list[Text]:
@@ -40,7 +40,7 @@ def page(subject: str, picture: Picture, now: Now, width: int) -> list[Text]:
         record = picture.records.get(name)
         missing = "is not kept any more, or has not been read yet"
         lines = _task(record, picture, now, width) if record is not None else [said(f"{short(name)} {missing}")]
-    return [cut(line, width) for line in lines]
+    return [part for line in lines for part in folded(line, width)]
 
 
 def _section(name: str, lines: Sequence[Text]) -> list[Text]:
@@ -174,7 +174,8 @@ def _task(record: ReadRecord, picture: Picture, now: Now, width: int) -> list[Te
     lines = [task_view.heading(record), *_trouble(findings, now), *_progress(record, now)]
     lines += task_view.facts(record, picture.records, _waits(record, picture), now)
     lines += _section("timeline", [cut(line, width - 2) for line in timeline(record, now)])
-    lines += _section("work", [*_work(record)])
+    work = [*_work(record)]
+    lines += [Text(), Text("work", "bold"), *work] if work else []
     output = picture.opened.output[-OUTPUT_SHOWN:]
     lines += _section("output, its end", [said(line) for line in output])
     lines += [Text(), *task_view.text_lines(record)]

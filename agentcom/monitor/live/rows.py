@@ -153,10 +153,14 @@ def tokens(usage: Usage) -> str:
 
 def compact(number: int) -> str:
     """A number in three digits or less: 640, 1.4k, 27M."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return f"{number / size:.1f}{unit}" if number < 10 * size else f"{number // size}{unit}"
-    return str(number)
+    if number < 1_000:
+        return str(number)
+    value, unit = number / 1_000, "k"
+    for larger in ("M", "G", "T"):
+        if value < 999.5:
+            break
+        value, unit = value / 1_000, larger
+    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
 # --------------------------------------------------------------------- tasks
