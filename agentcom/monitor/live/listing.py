@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from agentcom.diagnosis import SEVERITIES, Finding
 from agentcom.model.agent import AgentRecord
+from agentcom.model.messages import DeadLetter, Line
 from agentcom.model.task import PRIORITIES, ReadRecord
 from agentcom.monitor.live.costs import Cost
 from agentcom.monitor.live.picture import AGENT, TASK, Picture, begun_at
@@ -32,7 +33,7 @@ class Item(Struct, frozen=True):
     about: Any
     subject: str
     findings: tuple[Finding, ...] = ()
-    words: str = ""
+    words: Callable[[], str] = str
 
 
 def items(state: State, picture: Picture) -> list[Item]:
@@ -42,7 +43,7 @@ def items(state: State, picture: Picture) -> list[Item]:
         found = [item for item in found if item.findings]
     if state.filter:
         wanted = state.filter.casefold()
-        found = [item for item in found if wanted in item.words.casefold()]
+        found = [item for item in found if wanted in item.words().casefold()]
     order = ORDERS[state.view][state.sorted_by(state.view)]
     return sorted(found, key=order) if order is not None else found
 
@@ -64,7 +65,10 @@ def _agent(picture: Picture, agent: AgentRecord) -> Item:
     own = picture.of_subject.get(AGENT + agent.name, ())
     held = [finding for task in agent.running.values() for finding in picture.of_subject.get(TASK + task, ())]
     findings = tuple(sorted((*own, *held), key=_gravity))
-    words = f"{agent.name} {state_of(picture, agent)} {skills(agent)} {agent.card.host} {_said(findings)}"
+
+    def words() -> str:
+        return f"{agent.name} {state_of(picture, agent)} {skills(agent)} {agent.card.host} {_said(findings)}"
+
     return Item(AGENT + agent.name, agent, AGENT + agent.name, findings, words)
 
 
@@ -88,62 +92,69 @@ def _tasks(picture: Picture) -> list[Item]:
 
 def _task(picture: Picture, record: ReadRecord) -> Item:
     findings = tuple(picture.of_subject.get(TASK + record.spec.id, ()))
-    words = (
-        f"{picture.name(record.spec.id)} {record.spec.id} {record.state} {agent_of(record)} {record.spec.heading} "
-        f"{record.spec.requires} {record.spec.priority} {record.reason} {_said(findings)}"
-    )
+
+    def words() -> str:
+        told = (record.spec.id, record.state, agent_of(record), record.spec.heading, record.spec.requires)
+        named = (picture.name(record.spec.id), record.spec.priority, record.reason, _said(findings))
+        return " ".join((*told, *named))
+
     return Item(TASK + record.spec.id, record, TASK + record.spec.id, findings, words)
 
 
 def _dead(picture: Picture) -> list[Item]:
-    return [
-        Item(
-            TASK + letter.task,
-            letter,
-            TASK + letter.task,
-            tuple(picture.of_subject.get(TASK + letter.task, ())),
-            f"{picture.name(letter.task)} {letter.title} {letter.reason} {letter.detail}",
-        )
-        for letter in picture.snapshot.letters
-    ]
+    return [_letter(picture, letter) for letter in picture.snapshot.letters]
+
+
+def _letter(picture: Picture, letter: DeadLetter) -> Item:
+    subject = TASK + letter.task
+    findings = tuple(picture.of_subject.get(subject, ()))
+
+    def words() -> str:
+        return f"{picture.name(letter.task)} {letter.title} {letter.reason} {letter.detail}"
+
+    return Item(subject, letter, subject, findings, words)
 
 
 def _journal(picture: Picture) -> list[Item]:
-    """The ids count from the beginning of what was read: two lines of one moment may be equal in everything."""
+    """Two lines of one moment may be equal in all that names them: those are numbered."""
     seen: dict[str, int] = {}
     found = []
     for line in picture.snapshot.lines:
         name = f"{line.at} {line.task} {line.agent} {line.trigger} {line.after}"
         seen[name] = number = seen.get(name, 0) + 1
-        subject = TASK + line.task if line.task else AGENT + line.agent if line.agent else ""
-        words = f"{picture.name(line.task) if line.task else ''} {line.agent} {line.what} {line.before} {line.after} "
-        words += f"{line.trigger} {line.reason} {line.detail}"
-        found.append(Item(f"{name} {number}", line, subject, tuple(picture.of_subject.get(subject, ())), words))
+        found.append(_line(picture, line, f"{name} {number}"))
     return found[::-1]
+
+
+def _line(picture: Picture, line: Line, name: str) -> Item:
+    subject = TASK + line.task if line.task else AGENT + line.agent if line.agent else ""
+
+    def words() -> str:
+        task = picture.name(line.task) if line.task else ""
+        told = (task, line.agent, line.what, line.before, line.after, line.trigger, line.reason, line.detail)
+        return " ".join(told)
+
+    return Item(name, line, subject, tuple(picture.of_subject.get(subject, ())), words)
 
 
 def _costs(picture: Picture) -> list[Item]:
     costs = picture.costs
-    total = [Item("total", ("total", "", costs.total), "", (), "total")] if costs.total is not None else []
-    days = [Item(day, (day, "", cost), "", (), day) for day, cost in costs.days.items()]
-    today = [
-        Item(AGENT + agent, ("today", agent, cost), AGENT + agent, (), f"today {agent}")
-        for agent, cost in sorted(costs.today.items())
-    ]
-    return [*total, *today, *days]
+    total = [_cost("total", "total", "", costs.total)] if costs.total is not None else []
+    today = [_cost(AGENT + agent, "today", agent, cost) for agent, cost in sorted(costs.today.items())]
+    return [*total, *today, *(_cost(day, day, "", cost) for day, cost in costs.days.items())]
+
+
+def _cost(name: str, day: str, agent: str, cost: Cost) -> Item:
+    return Item(name, (day, agent, cost), AGENT + agent if agent else "", (), lambda: f"{day} {agent}")
 
 
 def _findings(picture: Picture) -> list[Item]:
-    return [
-        Item(
-            finding.incident,
-            finding,
-            finding.subject if finding.subject.startswith((AGENT, TASK)) else "",
-            (finding,),
-            f"{finding.rule} {finding.severity} {finding.text}",
-        )
-        for finding in picture.findings
-    ]
+    return [_finding(finding) for finding in picture.findings]
+
+
+def _finding(finding: Finding) -> Item:
+    subject = finding.subject if finding.subject.startswith((AGENT, TASK)) else ""
+    return Item(finding.incident, finding, subject, (finding,), lambda: f"{finding.severity} {_said((finding,))}")
 
 
 def _said(findings: Sequence[Finding]) -> str:
