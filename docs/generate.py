@@ -8,15 +8,20 @@ from pathlib import Path
 from agentcom.broker.keys import TABLE
 from agentcom.diagnosis import DOCUMENTED
 from agentcom.model.lifecycle import diagram
+from agentcom.monitor.live.keys import BINDINGS, Binding
 
 ARCHITECTURE = Path(__file__).parent / "architecture.md"
 OPERATIONS = Path(__file__).parent / "operations.md"
+MONITOR = Path(__file__).parent / "monitor.md"
 BLOCK = re.compile(r"(<!-- lifecycle: .*? -->\n```mermaid\n).*?(```\n<!-- end of lifecycle -->)", re.DOTALL)
 
 KEYS = re.compile(r"(<!-- keys: .*? -->\n\n).*?(\n<!-- end of keys -->)", re.DOTALL)
 
 
 FINDINGS = re.compile(r"(<!-- findings: .*? -->\n).*?(<!-- end of findings -->)", re.DOTALL)
+
+
+MONITOR_KEYS = re.compile(r"(<!-- monitor keys: .*? -->\n).*?(<!-- end of monitor keys -->)", re.DOTALL)
 
 
 def with_findings(text: str) -> str:
@@ -45,7 +50,23 @@ def with_keys(text: str) -> str:
     return found
 
 
+def with_monitor_keys(text: str) -> str:
+    """The page with the table of the monitor's keys."""
+    shown = [binding for binding in BINDINGS if "list" in binding.modes]
+    rows = [f"| {_written(binding)} | {binding.meaning} |" for binding in shown]
+    table = "\n".join(["", "| key | what it does |", "|---|---|", *rows, "", ""])
+    found, count = MONITOR_KEYS.subn(lambda block: f"{block[1]}{table}{block[2]}", text)
+    assert count == 1, "monitor.md has lost the marks around its table of keys"
+    return found
+
+
+def _written(binding: Binding) -> str:
+    names = {" ": "space"}
+    return ", ".join(f"`{names.get(name, name)}`" for name in ((binding.shown,) if binding.shown else binding.keys))
+
+
 if __name__ == "__main__":
     page = ARCHITECTURE.read_text(encoding="utf-8")
     ARCHITECTURE.write_text(with_keys(with_diagram(page)), encoding="utf-8")
+    MONITOR.write_text(with_monitor_keys(MONITOR.read_text(encoding="utf-8")), encoding="utf-8")
     OPERATIONS.write_text(with_findings(OPERATIONS.read_text(encoding="utf-8")), encoding="utf-8")

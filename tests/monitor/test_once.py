@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from agentcom.monitor.live import once
 from tests.monitor.pools import ALL_RULES, COSTS, EVERYTHING, NOW, STUCK, picture
@@ -19,6 +20,17 @@ def test_the_document_has_everything_that_scripts_are_promised() -> None:
     assert told["costs"]["total"]["tokens"] == COSTS.total.usage.tokens if COSTS.total else 0
     assert told["costs"]["today"].keys() == {"cedar", "elm"}
     assert len(told["last_hour"]["waiting"]) == told["last_hour"]["minutes"]
+
+
+def test_every_field_of_the_document_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/monitor.md").read_text(encoding="utf-8")
+    table = page.partition("| field | holds |")[2]
+    told = once.document(picture(), "", problems=False)
+    nested = [
+        name for part in (told["redis"], told["findings"][0], told["orders"][0], told["last_hour"]) for name in part
+    ]
+    for name in (*told, *nested, *told["costs"]["total"]):
+        assert f"`{name}`" in table, name
 
 
 def test_one_agent_alone() -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from agentcom.broker.keys import Keys
-from docs.generate import with_diagram, with_findings, with_keys
+from docs.generate import with_diagram, with_findings, with_keys, with_monitor_keys
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
@@ -35,6 +35,11 @@ def test_every_key_has_a_row_with_its_owner_and_bound() -> None:
 def test_the_table_of_findings_is_the_one_of_the_rules() -> None:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     assert with_findings(page) == page, "run `make docs`"
+
+
+def test_the_table_of_the_monitors_keys_is_the_one_that_it_goes_by() -> None:
+    page = (ROOT / "docs/monitor.md").read_text(encoding="utf-8")
+    assert with_monitor_keys(page) == page, "run `make docs`"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

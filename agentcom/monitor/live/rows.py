@@ -32,6 +32,9 @@ WORTH_READING = (16, 60)
 """The column that says what is wrong gets half of what is left behind the names, but no less and no more than this."""
 
 NAMES_CELLS = 24
+TIMES_SHOWN = 2
+"""From so many times its estimate on, that is said as a number."""
+
 LONG = 300
 
 
@@ -142,7 +145,7 @@ def progress(record: ReadRecord, now: Now) -> str:
     if not record.spec.expect_s or record.state not in RUNNING:
         return ""
     share = max(0.0, (now.ms - begun_at(record)) / 1000 / record.spec.expect_s)
-    times = f" {share:.0f}×" if share >= 1.5 else ""
+    times = f" {int(share)}×" if share >= TIMES_SHOWN else ""
     return f"{bar(share, BAR_CELLS)}{times}"
 
 
