@@ -57,9 +57,14 @@ def monitor(
         raise UsageError(f"--interval: expected {SECONDS[0]:g} to {SECONDS[1]:g} seconds, not {interval:g}")
     context = context_of(ctx)
     state = State(problems=problems, opened=(AGENT + agent,) if agent else (), interval_s=interval)
-    if once_ or json or check or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if once_ or json or check or not _has_screen():
         end(_once(context, state, agent, json=json, check=check))
     warn(run(lambda: _live(context, state, ascii_)))
+
+
+def _has_screen() -> bool:
+    """Whether there is a terminal whose cursor can be moved."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _wall_ms() -> int:

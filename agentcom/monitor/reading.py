@@ -82,6 +82,7 @@ async def look_closely(
         letters=still_dead(seen.letters, details.records),
         printed_at=details.printed_at,
         admitted=seen.head.admitted,
+        asked=len(asked),
     )
     return snapshot, details.extras
 

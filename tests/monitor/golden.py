@@ -14,7 +14,7 @@ from agentcom.monitor.live.header import Away
 from agentcom.monitor.live.picture import AGENT, TASK, Opened
 from agentcom.monitor.live.state import NEW_TASK, VIEWS, Confirm, State
 from tests.diagnosis.pools import AT, M
-from tests.monitor.pools import EVERYTHING, LOOPING, NOW, STUCK, picture
+from tests.monitor.pools import EVERYTHING, LOOPING, NOW, STARVED, STUCK, picture
 
 FOLDER = Path(__file__).parent / "golden"
 SIZES = ((200, 60), (110, 30), (80, 24), (60, 16), (40, 10))
@@ -51,6 +51,7 @@ def states() -> Iterator[tuple[str, State]]:
     yield "filtered", State(view="tasks", filter="docs")
     yield "the page of an agent", State(opened=(f"{AGENT}cedar",))
     yield "the page of a task", State(view="tasks", opened=(TASK + CHECKED.spec.id,))
+    yield "the page of a task that waits", State(view="tasks", opened=(TASK + STARVED.spec.id,))
     yield "the help", State(help=True)
     confirm = on_task("cancel", STUCK.spec.id, whole)
     assert isinstance(confirm, Confirm)

@@ -92,6 +92,7 @@ def test_a_bounded_read_says_so() -> None:
     assert "2 tasks 11 of 100,000" in shown(State(view="tasks"), many, (110, 30))
     crowd = replace(BUSY, agents=[agent(f"a{number:04}") for number in range(1_034)])
     assert "1 to 22 of 1,034" in shown(State(), crowd, (110, 30))
+    assert "; beats and orders of the first 200 of 1,034" in shown(State(), replace(crowd, asked=200), (110, 30))
 
 
 def test_a_selected_row_stays_selected_when_rows_move() -> None:

@@ -145,8 +145,16 @@ def _list(state: State, picture: Picture, found: Sequence[Item], now: Now, width
     heading, lines = rows.table(state.view, window, found[place].id, picture, now, width)
     shown = [*lanes, *([heading] if heading.plain else []), *lines]
     if len(found) > len(window):
-        shown.append(said(f"  {first + 1:,} to {first + len(window):,} of {len(found):,}", "dim"))
+        place_said = f"  {first + 1:,} to {first + len(window):,} of {len(found):,}"
+        shown.append(said(f"{place_said}{_unasked(state, picture)}", "dim"))
     return shown + [Text()] * max(0, room - len(shown) - len(strip)) + strip
+
+
+def _unasked(state: State, picture: Picture) -> str:
+    """What was not read of the rows of this view."""
+    seen = picture.snapshot
+    some = state.view == "agents" and 0 < seen.asked < len(seen.agents)
+    return f"; beats and orders of the first {seen.asked:,} of {len(seen.agents):,}" if some else ""
 
 
 def _strip(item: Item, width: int, most: int) -> list[Text]:

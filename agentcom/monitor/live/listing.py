@@ -83,7 +83,10 @@ def state_of(picture: Picture, agent: AgentRecord) -> str:
         return "left" if agent.left else agent.link
     if agent.health != "available":
         return agent.health
-    return activity_of(agent, picture.snapshot.beats.get(agent.name))
+    beat = picture.snapshot.beats.get(agent.name)
+    # Of very many agents not all were asked: what the pool knows of them is what their last beat said.
+    unasked = beat is None and picture.snapshot.asked < len(picture.snapshot.agents)
+    return agent.activity if unasked else activity_of(agent, beat)
 
 
 def _tasks(picture: Picture) -> list[Item]:

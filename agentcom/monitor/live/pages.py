@@ -15,6 +15,7 @@ from agentcom.model.messages import Beat
 from agentcom.model.task import Attempt, Outcome, ReadRecord
 from agentcom.monitor import plain, pool_view, task_view
 from agentcom.monitor.explain_view import judge
+from agentcom.monitor.explain_view import lines as explain_lines
 from agentcom.monitor.explain_view import summary as explained
 from agentcom.monitor.findings_view import MARKS
 from agentcom.monitor.findings_view import STYLES as SEVERITY_STYLES
@@ -26,6 +27,7 @@ from agentcom.monitor.table import Column, cut, folded, lay_out, said
 from agentcom.wording import age, count, one_line
 
 OUTPUT_SHOWN = 12
+TAKERS_SHOWN = 8
 LONG = 500
 MARGIN = 14
 
@@ -173,6 +175,7 @@ def _task(record: ReadRecord, picture: Picture, now: Now, width: int) -> list[Te
     findings = picture.of_subject.get(TASK + record.spec.id, ())
     lines = [task_view.heading(record), *_trouble(findings, now), *_progress(record, now)]
     lines += task_view.facts(record, picture.records, _waits(record, picture), now)
+    lines += _section("who could take it", _takers(record, picture, now, width))
     lines += _section("timeline", [cut(line, width - 2) for line in timeline(record, now)])
     work = [*_work(record)]
     lines += [Text(), Text("work", "bold"), *work] if work else []
@@ -197,6 +200,18 @@ def _waits(record: ReadRecord, picture: Picture) -> list[str]:
         return [explained(judge(record.spec, record, picture.snapshot.agents))]
     except InvalidRequirement as error:
         return [f"its requirement cannot be read: {error}"]
+
+
+def _takers(record: ReadRecord, picture: Picture, now: Now, width: int) -> list[Text]:
+    """Each agent with why it does not take it, those that could first, of a bounded number."""
+    if record.state not in ("queued", "retry_wait"):
+        return []
+    try:
+        _, *lines = explain_lines(judge(record.spec, record, picture.snapshot.agents), None, now, width - 2)
+    except InvalidRequirement:
+        return []
+    more = len(lines) - 1 - TAKERS_SHOWN
+    return [*lines[: TAKERS_SHOWN + 1], *([said(f"and {count(more, 'more agent')}", "dim")] if more > 0 else [])]
 
 
 def timeline(record: ReadRecord, now: Now) -> list[Text]:

@@ -35,7 +35,7 @@ class Terminal:
         self._plain = plain
         self._console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, force_terminal=True)
         self._before: list[Any] | None = None
-        self._shown: list[str] = []
+        self._shown: list[Text] = []
 
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(self.input)
@@ -83,13 +83,12 @@ class Terminal:
 
     def show(self, lines: Sequence[Text], cursor: tuple[int, int] | None) -> None:
         """Show these lines, writing only those that changed, and in one go."""
-        drawn = [self._drawn(line) for line in lines]
-        same = len(self._shown) == len(drawn)
+        same = len(self._shown) == len(lines)
         written = [] if same else ["\x1b[2J"]
-        for number, line in enumerate(drawn):
-            if not same or line != self._shown[number]:
-                written.append(f"\x1b[{number + 1};1H{line}{CLEAR_LINE}")
-        self._shown = drawn
+        for number, line in enumerate(lines):
+            if not same or not _alike(line, self._shown[number]):
+                written.append(f"\x1b[{number + 1};1H{self._drawn(line)}{CLEAR_LINE}")
+        self._shown = list(lines)
         place = f"\x1b[{cursor[0] + 1};{cursor[1] + 1}H{SHOW}" if cursor is not None else HIDE
         self._write("".join([HIDE, *written, place]))
 
@@ -102,6 +101,11 @@ class Terminal:
         rest = text.encode("utf-8", "replace")
         while rest:
             rest = rest[os.write(self._output, rest) :]
+
+
+def _alike(line: Text, other: Text) -> bool:
+    """Whether they look the same: to compare is far cheaper than to draw."""
+    return line.plain == other.plain and line.spans == other.spans and line.style == other.style
 
 
 def is_plain(environ: Mapping[str, str]) -> bool:
