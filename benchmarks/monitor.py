@@ -32,7 +32,7 @@ from agentcom.monitor.live.state import VIEWS, State
 from agentcom.monitor.live.watcher import Watcher
 from agentcom.monitor.look import Now
 from agentcom.settings import Settings
-from benchmarks.pool import commands_so_far
+from benchmarks.pool import commands_so_far, starts_ms
 from benchmarks.processes import cpu_s, pool, server
 from benchmarks.report import Row, table
 
@@ -44,6 +44,7 @@ INTERVAL_S = 2.0
 MONITORS = 20
 ROUNDS = 8
 HOPS = 60
+PAUSE_S = 0.02
 
 
 def now_ms() -> int:
@@ -88,7 +89,7 @@ async def large() -> None:
         {
             "what": f"percent of a core, at {INTERVAL_S:g} s and a draw each second",
             "median": _percent(statistics.median(looks), statistics.median(draws)),
-            "most": _percent(max(looks), max(draws)),
+            "most": "",
         },
         {"what": "commands of the server a refresh", "median": commands / REFRESHES, "most": ""},
         {"what": "CPU ms of the server a refresh", "median": used_s * 1000 / REFRESHES, "most": ""},
@@ -176,25 +177,14 @@ async def twenty() -> None:
             await (await client.submit("tell", requires="python")).wait()
             for _ in range(ROUNDS):
                 _tell(pids, signal.SIGSTOP)
-                alone += await _hops_ms(client)
+                alone += await starts_ms(client, HOPS, PAUSE_S)
                 _tell(pids, signal.SIGCONT)
                 # What they missed they look at first, all at once.
                 await anyio.sleep(2 * INTERVAL_S)
-                watched += await _hops_ms(client)
+                watched += await starts_ms(client, HOPS, PAUSE_S)
     found = [_quantiles("no monitor", alone), _quantiles(f"{MONITORS} monitors", watched)]
     ratio = {name: found[1][name] / found[0][name] for name in ("p50", "p90", "mean")}  # type: ignore[operator]
     print(table([*found, {"submit → function starts, ms": "ratio", **ratio}]))
-
-
-async def _hops_ms(client: Client) -> list[float]:
-    times = []
-    for _ in range(HOPS):
-        await anyio.sleep(0.02)
-        sent_ns = time.perf_counter_ns()
-        task = await client.submit("tell", requires="python", confirm_s=0)
-        outcome = await task.wait()
-        times.append((outcome.value - sent_ns) / 1e6)
-    return times
 
 
 def _quantiles(what: str, times: list[float]) -> dict[str, object]:

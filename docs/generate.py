@@ -28,16 +28,12 @@ def with_findings(text: str) -> str:
     """The page with the table of what `agentcom check` may find."""
     rows = [f"| `{rule.id}` | {rule.severity} | {rule.meaning} |" for rule in DOCUMENTED]
     table = "\n".join(["", "| finding | severity | meaning |", "|---|---|---|", *rows, "", ""])
-    found, count = FINDINGS.subn(lambda block: f"{block[1]}{table}{block[2]}", text)
-    assert count == 1, "operations.md has lost the marks around its table of findings"
-    return found
+    return _between(FINDINGS, table, text)
 
 
 def with_diagram(text: str) -> str:
     """The page with the diagram of the lifecycle as it is now."""
-    found, count = BLOCK.subn(lambda block: f"{block[1]}{diagram()}\n{block[2]}", text)
-    assert count == 1, "architecture.md has lost the marks around its lifecycle diagram"
-    return found
+    return _between(BLOCK, f"{diagram()}\n", text)
 
 
 def with_keys(text: str) -> str:
@@ -45,9 +41,7 @@ def with_keys(text: str) -> str:
     rows = [f"| `{kept.name}` | {kept.type} | {kept.holds} | {kept.owner} | {kept.bounded} |" for kept in TABLE]
     head = ["| key `ac:{POOL}:…` | type | holds | written by | bound |", "|---|---|---|---|---|"]
     table = "\n".join([*head, *rows, ""])
-    found, count = KEYS.subn(lambda block: f"{block[1]}{table}{block[2]}", text)
-    assert count == 1, "architecture.md has lost the marks around its table of keys"
-    return found
+    return _between(KEYS, table, text)
 
 
 def with_monitor_keys(text: str) -> str:
@@ -55,14 +49,19 @@ def with_monitor_keys(text: str) -> str:
     shown = [binding for binding in BINDINGS if "list" in binding.modes]
     rows = [f"| {_written(binding)} | {binding.meaning} |" for binding in shown]
     table = "\n".join(["", "| key | what it does |", "|---|---|", *rows, "", ""])
-    found, count = MONITOR_KEYS.subn(lambda block: f"{block[1]}{table}{block[2]}", text)
-    assert count == 1, "monitor.md has lost the marks around its table of keys"
-    return found
+    return _between(MONITOR_KEYS, table, text)
 
 
 def _written(binding: Binding) -> str:
     names = {" ": "space"}
     return ", ".join(f"`{names.get(name, name)}`" for name in ((binding.shown,) if binding.shown else binding.keys))
+
+
+def _between(marks: re.Pattern[str], made: str, text: str) -> str:
+    """The page with what was made between the marks that it has for it."""
+    found, count = marks.subn(lambda block: f"{block[1]}{made}{block[2]}", text)
+    assert count == 1, f"a page has lost its marks: {marks.pattern}"
+    return found
 
 
 if __name__ == "__main__":

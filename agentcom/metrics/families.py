@@ -121,4 +121,4 @@ def _of_costs(cost: Cost) -> Iterable[Metric]:
     )
     yield _counter("agentcom_cost_usd", "What agents say that their work cost.", usage.cost_usd)
     yield _counter("agentcom_messages", "Messages in streams for attempts that ended.", cost.messages)
-    yield _counter("agentcom_working_seconds", "How long agents worked.", cost.working_s)
+    yield _counter("agentcom_working_seconds", "How long agents worked.", cost.seconds)

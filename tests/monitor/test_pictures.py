@@ -12,7 +12,7 @@ from agentcom.monitor.live.ascii import LOOKALIKES, ascii_only
 from agentcom.monitor.live.costs import DAYS, Cost, costs_of, fields
 from agentcom.monitor.live.history import MINUTE_MS, MINUTES, History, Totals
 from agentcom.monitor.live.pictures import bar, sparkline
-from agentcom.monitor.live.rows import compact
+from agentcom.wording import compact
 from tests.diagnosis.pools import AT, H, M, S
 
 
@@ -134,9 +134,9 @@ def test_tokens_that_nobody_counts_are_unknown() -> None:
 
 def test_costs_are_read_by_field_and_what_cannot_be_read_says_nothing() -> None:
     assert fields(AT, ["oak", "elm"])[:3] == ("total", "2025-10-09", "2025-10-08")
-    assert fields(AT, ["oak", "elm"])[-2:] == ("2025-10-09/elm", "2025-10-09/oak")
-    assert len(fields(AT, [])) == DAYS + 1
-    assert fields(1 << 62, []) == ("total", "total")
+    assert fields(AT, ["oak", "elm"])[-3:] == ("2025-10-09/elm", "2025-10-09/oak", "2025-10-09/*")
+    assert len(fields(AT, [])) == DAYS + 2
+    assert fields(1 << 62, [])[:2] == ("total", "total"), "a clock that is very wrong breaks nothing"
     cost = Cost(3, 2, 9, 100, Usage(1_000, 50, 200, 0, 0, 0.5), 60.0)
     body = msgspec.json.encode(cost)
     fine = dict.fromkeys(("total", "2025-10-09", "2025-10-09/oak"), body)

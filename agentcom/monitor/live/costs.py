@@ -11,6 +11,9 @@ from msgspec import Struct
 from agentcom.model.task import Usage
 
 TOTAL = "total"
+OTHERS = "*"
+"""In the place of an agent: those of a day of very many agents."""
+
 DAYS = 14
 AGENTS_MAX = 200
 """Of more agents, only so many are asked for by name; the days' sums hold all."""
@@ -27,7 +30,7 @@ class Cost(Struct, frozen=True, omit_defaults=True):
         messages: in streams, for all of them.
         envelope_tokens: what was put around the tasks' own texts, an estimate.
         usage: as far as agents say.
-        working_s: how long agents worked.
+        seconds: how long agents worked.
     """
 
     attempts: int = 0
@@ -35,7 +38,7 @@ class Cost(Struct, frozen=True, omit_defaults=True):
     messages: int = 0
     envelope_tokens: int = 0
     usage: Usage = Usage()
-    working_s: float = 0.0
+    seconds: float = 0.0
 
     @property
     def overhead(self) -> float | None:
@@ -64,7 +67,7 @@ _decoder = msgspec.json.Decoder(Cost)
 def fields(now: int, agents: Iterable[str]) -> tuple[str, ...]:
     """The fields of the hash that `costs_of` reads, at a time in Unix ms."""
     today, *_ = days = _days(now)
-    named = sorted(agents)[:AGENTS_MAX]
+    named = (*sorted(agents)[:AGENTS_MAX], OTHERS)
     return (TOTAL, *days, *(f"{today}/{agent}" for agent in named))
 
 

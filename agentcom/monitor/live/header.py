@@ -17,12 +17,11 @@ from agentcom.monitor.findings_view import STYLES as SEVERITY_STYLES
 from agentcom.monitor.live.history import Measure
 from agentcom.monitor.live.picture import Picture
 from agentcom.monitor.live.pictures import sparkline
-from agentcom.monitor.live.rows import compact
 from agentcom.monitor.live.state import VIEWS, State, View
 from agentcom.monitor.look import STYLES, Now
 from agentcom.monitor.plain import scheduler
 from agentcom.monitor.table import cut, said
-from agentcom.wording import count, one_line, size
+from agentcom.wording import compact, count, one_line, size
 
 SEPARATOR = " · "
 ARROW = " ▸ "

@@ -82,6 +82,10 @@ def document(picture: Picture, agent: str, *, problems: bool) -> dict[str, Any]:
 
 
 def _cost(cost: Cost) -> dict[str, Any]:
-    usage = {name: getattr(cost.usage, name) for name in cost.usage.__struct_fields__}
-    told: dict[str, Any] = {name: getattr(cost, name) for name in cost.__struct_fields__}
-    return told | {"usage": usage, "tokens": cost.usage.tokens}
+    counted = ("attempts", "completed", "messages", "envelope_tokens")
+    return {
+        **{name: getattr(cost, name) for name in counted},
+        "usage": {name: getattr(cost.usage, name) for name in cost.usage.__struct_fields__},
+        "tokens": cost.usage.tokens,
+        "working_s": cost.seconds,
+    }

@@ -24,7 +24,7 @@ from agentcom.monitor.pool_view import journal_line, skills, why
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.monitor.task_view import agent_of, since
 from agentcom.monitor.task_view import why as why_task
-from agentcom.wording import age, one_line
+from agentcom.wording import age, compact, one_line
 
 CURSOR = "▸"
 BAR_CELLS = 6
@@ -154,18 +154,6 @@ def tokens(usage: Usage) -> str:
     return compact(usage.tokens) if usage.tokens else ""
 
 
-def compact(number: int) -> str:
-    """A number in three digits or less: 640, 1.4k, 27M."""
-    if number < 1_000:
-        return str(number)
-    value, unit = number / 1_000, "k"
-    for larger in ("M", "G", "T"):
-        if value < 999.5:
-            break
-        value, unit = value / 1_000, larger
-    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
-
-
 # --------------------------------------------------------------------- tasks
 
 TASK_COLUMNS = (
@@ -262,7 +250,7 @@ def _cost(item: Item, _picture: Picture, _now: Now) -> list[Text]:
         said(f"${usage.cost_usd / cost.completed:,.2f}" if usage.cost_usd and cost.completed else ""),
         said(_overhead(cost)),
         said(f"{cost.messages / cost.completed:.1f}" if cost.messages and cost.completed else ""),
-        said(age(cost.working_s) if cost.working_s else ""),
+        said(age(cost.seconds) if cost.seconds else ""),
     ]
 
 
