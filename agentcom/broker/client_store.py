@@ -27,6 +27,8 @@ from agentcom.model.task import ReadRecord
 from agentcom.settings import Policy
 
 SCAN_COUNT = 1_000
+DIGITS_MAX = 18
+"""Of a number that is kept as text; a longer one is none of ours."""
 
 
 class Printed(Struct, frozen=True):
@@ -72,8 +74,8 @@ def head_of(replies: Sequence[Any]) -> PoolHead:
     told = {text(field): text(value) for field, value in fields.items()}
     mark = sign("")
     signs = {field.removeprefix(mark): value for field, value in told.items() if field.startswith(mark)}
-    epoch, seq = int(told.get("epoch", 0)), int(told.get("seq", 0))
-    admitted = int(told.get("admitted", 0))
+    # Whoever looks on is shown what can be read; what cannot is for `agentcom fsck`.
+    epoch, seq, admitted = (_number(fields.get(field)) for field in (b"epoch", b"seq", b"admitted"))
     return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs, admitted)
 
 
@@ -206,4 +208,4 @@ def _lines(fields: dict[bytes, bytes]) -> list[Line]:
 
 
 def _number(field: bytes | None) -> int:
-    return int(field) if field is not None and field.isdigit() else 0
+    return int(field) if field is not None and field.isdigit() and len(field) <= DIGITS_MAX else 0

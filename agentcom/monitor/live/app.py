@@ -15,7 +15,7 @@ from agentcom.monitor.live.acting import Actor
 from agentcom.monitor.live.decoder import Decoder, Key
 from agentcom.monitor.live.draw import Screen, draw
 from agentcom.monitor.live.header import Away
-from agentcom.monitor.live.keys import Effect, press
+from agentcom.monitor.live.keys import Effect, mode_of, press
 from agentcom.monitor.live.picture import Picture
 from agentcom.monitor.live.state import Create, State
 from agentcom.monitor.live.terminal import Terminal
@@ -30,6 +30,9 @@ ESCAPE_S = 0.05
 TICK_S = 1.0
 CPU_SHARE = 0.05
 """Of a core, at most, for looking: of a pool that is dear to look at, it looks less often."""
+
+TYPING = frozenset({"filter", "form"})
+"""Where many keys come at once, and none depends on what is to be seen."""
 
 LEAVES = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 HEARD = (*LEAVES, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
@@ -74,11 +77,12 @@ class App:
     async def _look(self) -> None:
         while True:
             used_s = time.process_time()
-            if not self._state.paused:
+            # What is asked for while it looks is looked at next.
+            asked, self._asked = self._asked.is_set(), anyio.Event()
+            if asked or not self._state.paused:
                 await self._look_once()
                 self._draw()
             used_s = time.process_time() - used_s
-            self._asked = anyio.Event()
             with anyio.move_on_after(max(self._state.interval_s, used_s / CPU_SHARE)):
                 await self._asked.wait()
 
@@ -132,8 +136,9 @@ class App:
             self._state = step.state
             for effect in step.effects:
                 self._perform(effect)
-            # The next key of the same piece is pressed at what this one brought about.
-            self._screen = self._drawn()
+            if mode_of(self._state) not in TYPING:
+                # The next key of the same piece is pressed at what this one brought about.
+                self._screen = self._drawn()
         self._draw()
 
     def _perform(self, effect: Effect) -> None:
