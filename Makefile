@@ -19,7 +19,7 @@ MINUTES ?= 30
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint quick pitfalls simulate simulate-long chaos bench docs wheel clean
+.PHONY: help demo test lint quick pitfalls simulate simulate-long chaos bench docs picture wheel clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench: $(DEV_READY) ## the benchmarks
 
 docs: $(DEV_READY) ## write the generated parts of docs/ again
 	$(BIN)/python -m docs.generate
+
+picture: $(DEV_READY) ## make docs/monitor.svg again: the monitor's screen of the demo
+	$(BIN)/python -m docs.picture
 
 wheel: $(DEV_READY) ## build the wheel into dist/, and install it into a clean environment
 	rm -rf dist

@@ -7,7 +7,8 @@ The Python API is what this module exports. How the packages relate, each import
     supervisor     `agentcom up`: an embedded server, a scheduler and sidecars under one roof
     alerts         tells people what diagnosis found; runs beside every scheduler
     client, agent  the Python API: for those who have work done, and those who do it
-    monitor        reads everything, writes nothing
+    metrics        a pool for Prometheus; runs beside the scheduler that is asked to
+    monitor        how a pool looks: on one screen, or once; what is asked for there goes through the client
     diagnosis      what is wrong, why, and what to do: pure
     listening, locate, backlog_specs                          what those three share
     scheduler      core (pure: what happened → what to write) and service (its shell)

@@ -5,6 +5,7 @@ Everything is in plain English and free of locale: the same input gives the same
 
 import re
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from unicodedata import east_asian_width
 
@@ -99,14 +100,24 @@ def ago(at_ms: int, now_ms: int) -> str:
 
 def size(length_bytes: int) -> str:
     """A number of bytes in two or three digits, in powers of 1000: 640 B, 1.4 kB, 27 MB."""
-    if length_bytes < 1000:
-        return f"{length_bytes} B"
-    value, unit = length_bytes / 1000, "kB"
-    for larger in ("MB", "GB", "TB"):
+    return _scaled(length_bytes, (" B", " kB", " MB", " GB", " TB"))
+
+
+def compact(number: int) -> str:
+    """A number in two or three digits: 640, 1.4k, 27M."""
+    return _scaled(number, ("", "k", "M", "G", "T"))
+
+
+def _scaled(number: int, units: Sequence[str]) -> str:
+    """In powers of 1000, each with its unit."""
+    if number < 1000:
+        return f"{number}{units[0]}"
+    value, unit = number / 1000, units[1]
+    for larger in units[2:]:
         if value < 999.5:
             break
         value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
+    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

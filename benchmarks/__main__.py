@@ -10,7 +10,7 @@ import sys
 
 def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {platform.system()}")
-    for module in ("benchmarks.pool", "benchmarks.core", "benchmarks.finished"):
+    for module in ("benchmarks.pool", "benchmarks.core", "benchmarks.finished", "benchmarks.monitor"):
         subprocess.run([sys.executable, "-m", module], check=True)
 
 

@@ -131,15 +131,20 @@ async def latency() -> None:
 
 
 async def _submit_to_start_ms(url: str, pause_s: float) -> list[float]:
-    times: list[float] = []
     async with Client(url) as client:
         await (await client.submit("tell", requires="python")).wait()
-        for _ in range(HOPS):
-            await anyio.sleep(pause_s)
-            sent_ns = time.perf_counter_ns()
-            task = await client.submit("tell", requires="python", confirm_s=0)
-            outcome = await task.wait()
-            times.append((outcome.value - sent_ns) / 1e6)
+        return await starts_ms(client, HOPS, pause_s)
+
+
+async def starts_ms(client: Client, hops: int, pause_s: float) -> list[float]:
+    """From before each of so many submissions, one at a time, until the agent's function began."""
+    times: list[float] = []
+    for _ in range(hops):
+        await anyio.sleep(pause_s)
+        sent_ns = time.perf_counter_ns()
+        task = await client.submit("tell", requires="python", confirm_s=0)
+        outcome = await task.wait()
+        times.append((outcome.value - sent_ns) / 1e6)
     return times
 
 

@@ -29,6 +29,8 @@ from agentcom.model.task import ReadRecord
 from agentcom.settings import Policy
 
 SCAN_COUNT = 1_000
+DIGITS_MAX = 18
+"""Of a number that is kept as text; a longer one is none of ours."""
 
 
 class Printed(Struct, frozen=True):
@@ -41,7 +43,8 @@ class Printed(Struct, frozen=True):
 
 
 class PoolHead(Struct, frozen=True):
-    """The pool at a glance: who leads, how much waits to be read, how many tasks are open, which signs it shows."""
+    """The pool at a glance: who leads, how much waits to be read, how many tasks are open and were ever taken on, which
+    signs it shows."""
 
     leader: str
     epoch: int
@@ -51,6 +54,7 @@ class PoolHead(Struct, frozen=True):
     open: int
     dead: int
     signs: dict[str, str]
+    admitted: int = 0
 
 
 HEAD_REPLIES = 6
@@ -72,8 +76,9 @@ def head_of(replies: Sequence[Any]) -> PoolHead:
     told = {text(field): text(value) for field, value in fields.items()}
     mark = sign("")
     signs = {field.removeprefix(mark): value for field, value in told.items() if field.startswith(mark)}
-    epoch, seq = int(told.get("epoch", 0)), int(told.get("seq", 0))
-    return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs)
+    # Whoever looks on is shown what can be read; what cannot is for `agentcom fsck`.
+    epoch, seq, admitted = (_number(fields.get(field)) for field in (b"epoch", b"seq", b"admitted"))
+    return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs, admitted)
 
 
 class ClientStore:
@@ -218,4 +223,4 @@ def _lines(fields: dict[bytes, bytes]) -> list[Line]:
 
 
 def _number(field: bytes | None) -> int:
-    return int(field) if field is not None and field.isdigit() else 0
+    return int(field) if field is not None and field.isdigit() and len(field) <= DIGITS_MAX else 0

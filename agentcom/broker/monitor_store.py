@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from agentcom.broker.client_store import HEAD_REPLIES, PoolHead, ask_for_head, h
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, LINES, ORDERS_GROUP, SWEEPER, Keys
 from agentcom.broker.streams import readable, text
+from agentcom.broker.watching import Extras, Wanted, ask_for_extras, extras_of, lines_since
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
     decode_agent,
@@ -37,6 +39,7 @@ class Overview(Struct, frozen=True):
         letters: the last dead letters, the newest first.
         server_at: the server's clock, in Unix ms; 0 if it does not tell.
         server: fields of the server's INFO; empty if it does not tell this user.
+        took_ms: how long the trip took, without the reading of what it brought.
     """
 
     head: PoolHead
@@ -46,6 +49,7 @@ class Overview(Struct, frozen=True):
     letters: list[DeadLetter]
     server_at: int
     server: dict[str, Any]
+    took_ms: float
 
 
 class OrderRow(Struct, frozen=True):
@@ -79,17 +83,21 @@ class Details(Struct, frozen=True):
     Attributes:
         records: by id.
         beats: by agent.
+        beat_left_ms: by agent, for how long its beat is still kept.
         orders: of each agent.
         printed_at: by task, when the last piece of its output was kept, in Unix ms by the server's clock.
         inbox_since_at, reports_since_at: when the oldest unread entry was written, by the same clock; 0: there is none.
+        extras: what else was wanted.
     """
 
     records: dict[str, ReadRecord]
     beats: dict[str, Beat]
+    beat_left_ms: dict[str, int]
     orders: list[OrderRow]
     printed_at: dict[str, int]
     inbox_since_at: int
     reports_since_at: int
+    extras: Extras
 
 
 class MonitorStore:
@@ -112,7 +120,9 @@ class MonitorStore:
         pipeline.time()
         for section in INFO_SECTIONS:
             pipeline.info(section)
+        started_s = time.perf_counter()
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        took_ms = (time.perf_counter() - started_s) * 1000
         for reply in replies[:needed]:
             if isinstance(reply, Exception):
                 raise reply
@@ -126,9 +136,12 @@ class MonitorStore:
             readable(decode_dead, (fields.get(BODY, b"") for _, fields in dead)),
             _server_clock(replies[needed]),
             {name: value for info in replies[needed + 1 :] if isinstance(info, dict) for name, value in info.items()},
+            took_ms,
         )
 
-    async def details(self, tasks: Sequence[str], running: Sequence[str], agents: Sequence[str], rows: int) -> Details:
+    async def details(
+        self, tasks: Sequence[str], running: Sequence[str], agents: Sequence[str], rows: int, wanted: Wanted
+    ) -> Details:
         """The second trip.
 
         Args:
@@ -136,38 +149,63 @@ class MonitorStore:
             running: tasks whose agents may have printed something.
             agents: whose beats and orders to read.
             rows: at most so many orders of each agent.
+            wanted: what else.
         """
         names = self._names
         pipeline = self._redis.pipeline(transaction=False)
-        for task in tasks:
-            pipeline.get(names.task(task))
+        # A command for many keys costs a fraction of as many commands. Of none there is no such command.
+        if tasks:
+            pipeline.mget([names.task(task) for task in tasks])
+        if agents:
+            pipeline.mget([names.beat(agent) for agent in agents])
         for task in running:
             pipeline.xrevrange(names.output(task), count=1)
         for agent in agents:
-            pipeline.get(names.beat(agent))
+            pipeline.pttl(names.beat(agent))
             pipeline.xpending_range(names.orders(agent), ORDERS_GROUP, "-", "+", rows)
             pipeline.xrange(names.orders(agent), count=rows)
         for stream in (names.inbox, names.reports):
             pipeline.xrange(stream, count=1)
+        ask_for_extras(pipeline, names, wanted)
         replies = iter(await pipeline.execute(raise_on_error=False))
-        bodies = [next(replies) for _ in tasks]
+        bodies = _listed(next(replies)) if tasks else []
+        beaten = iter(_listed(next(replies)) if agents else [])
         printed_at = {task: _entry_at(next(replies)) for task in running}
         beats: dict[str, Beat] = {}
+        beat_left_ms: dict[str, int] = {}
         orders: list[OrderRow] = []
         for agent in agents:
-            beat = _beat(next(replies))
+            beat, left_ms = _beat(next(beaten, None)), next(replies)
             if beat is not None:
                 beats[agent] = beat
+                beat_left_ms[agent] = left_ms if isinstance(left_ms, int) else 0
             orders += _orders(agent, next(replies), next(replies))
         records = readable(decode_record, (body for body in bodies if isinstance(body, bytes)))
         return Details(
             {record.spec.id: record for record in records},
             beats,
+            beat_left_ms,
             orders,
             {task: at for task, at in printed_at.items() if at},
             _entry_at(next(replies)),
             _entry_at(next(replies)),
+            extras_of(list(replies), wanted),
         )
+
+    async def records(self, tasks: Sequence[str]) -> dict[str, ReadRecord]:
+        """Records by id, as far as there are any."""
+        bodies: Any = await self._redis.mget([self._names.task(task) for task in tasks])
+        found = readable(decode_record, (body for body in bodies if body is not None))
+        return {record.spec.id: record for record in found}
+
+    async def lines_since(self, at: int, entries: int) -> tuple[list[Line], bool]:
+        """See `agentcom.broker.watching.lines_since`."""
+        return await lines_since(self._redis, self._names, at, entries)
+
+
+def _listed(reply: Any) -> list[Any]:
+    """A reply that is a list; none of an error."""
+    return reply if isinstance(reply, list) else []
 
 
 def _server_clock(reply: Any) -> int:

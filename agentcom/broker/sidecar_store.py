@@ -12,7 +12,7 @@ from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, Keys
 from agentcom.broker.streams import Entry, ensure_group, entries_of, text
 from agentcom.model.codec import encode
-from agentcom.model.messages import Beat
+from agentcom.model.messages import Beat, beat_kept_ms
 from agentcom.settings import Policy
 
 PENDING_PAGE = 1_000
@@ -122,7 +122,7 @@ class SidecarStore:
         return "" if said == "OK" else said
 
     def _ttl_ms(self, interval_s: float) -> int:
-        return int(interval_s * 1000 * max(self._policy.stale_beats, 2) * 10)
+        return beat_kept_ms(int(interval_s * 1000), self._policy.stale_beats)
 
     async def output(self, pieces: Sequence[Output]) -> None:
         """Add to the kept tails of tasks' outputs. Added and given its end of life in one step: none stays for ever."""

@@ -9,15 +9,14 @@ import anyio
 import typer
 
 from agentcom.cli import asking
-from agentcom.cli.asking import Wish
 from agentcom.cli.context import EXIT_FAILED, EXIT_OK, context_of, end, run
 from agentcom.cli.screen import tell, warn
 from agentcom.cli.submission import duration_s
 from agentcom.client import Client
 from agentcom.errors import AgentComError, UsageError
 from agentcom.model.agent import AgentRecord
-from agentcom.model.messages import AgentRequest, Cordon, Drain, Reset, Resume
-from agentcom.wording import count, one_line
+from agentcom.monitor.wishes import Wish, cordoned, drained, forgiven, resumed
+from agentcom.wording import one_line
 
 LOOK_S = 0.5
 """How often who waits for an agent to be empty looks."""
@@ -45,7 +44,7 @@ def cordon(ctx: typer.Context, names: Names) -> None:
       agentcom agent cordon oak
       agentcom agent cordon oak elm
     """
-    _ask(ctx, names, lambda agent: Cordon(agent=agent), _cordoned)
+    _ask(ctx, names, cordoned)
 
 
 @agent_app.command("drain")
@@ -70,7 +69,7 @@ def drain(
     async def whole() -> int:
         async with context.client() as client:
             before = await _known(client, names)
-            wishes = [Wish(agent.name, Drain(agent=agent.name), _drained(agent)) for agent in before]
+            wishes = [drained(agent) for agent in before]
             answers = await asking.answers_to(client, wishes)
             code = asking.tell_all(wishes, answers)
             if not wait or code != EXIT_OK:
@@ -88,7 +87,7 @@ def resume(ctx: typer.Context, names: Names) -> None:
 
     Example: agentcom agent resume oak
     """
-    _ask(ctx, names, lambda agent: Resume(agent=agent), _resumed)
+    _ask(ctx, names, resumed)
 
 
 @agent_app.command("reset")
@@ -99,21 +98,16 @@ def reset(ctx: typer.Context, names: Names) -> None:
 
     Example: agentcom agent reset oak
     """
-    _ask(ctx, names, lambda agent: Reset(agent=agent), _forgiven)
+    _ask(ctx, names, forgiven)
 
 
-def _ask(
-    ctx: typer.Context,
-    names: Sequence[str],
-    request: Callable[[str], AgentRequest],
-    told: Callable[[AgentRecord], str],
-) -> None:
+def _ask(ctx: typer.Context, names: Sequence[str], wish: Callable[[AgentRecord], Wish]) -> None:
     context = context_of(ctx)
 
     async def whole() -> int:
         async with context.client() as client:
             before = await _known(client, names)
-            return await asking.ask(client, [Wish(agent.name, request(agent.name), told(agent)) for agent in before])
+            return await asking.ask(client, [wish(agent) for agent in before])
 
     end(run(whole))
 
@@ -130,35 +124,6 @@ async def _known(client: Client, names: Sequence[str]) -> list[AgentRecord]:
             problem = f"pool {client.pool!r} has no agent {one_line(name, 60)!r}"
             raise NoSuchAgent(problem, "`agentcom agents` lists those that it has")
     return [known[name] for name in dict.fromkeys(names)]
-
-
-# ------------------------------------------------------------------ wording
-
-
-def _cordoned(agent: AgentRecord) -> str:
-    return "was cordoned already" if agent.cordoned else f"cordoned{_keeps(agent)}"
-
-
-def _drained(agent: AgentRecord) -> str:
-    return f"{'was draining already' if agent.draining else 'drains'}{_keeps(agent)}"
-
-
-def _keeps(agent: AgentRecord) -> str:
-    return f"; it still has {count(len(agent.running), 'task')}" if agent.running else ""
-
-
-def _resumed(agent: AgentRecord) -> str:
-    if not agent.cordoned and not agent.draining:
-        return "was in service already"
-    # Underneath a person's wish there may be another cause, and the person should not wait for work in vain.
-    other = agent.unfit or (agent.degraded_why if agent.degraded_until else "")
-    return f"is back in service{f', and degraded: {other}' if other else ''}"
-
-
-def _forgiven(agent: AgentRecord) -> str:
-    held = agent.strikes or agent.degraded_until or agent.limited_until or agent.probation
-    unfit = f"; its last self-test found: {agent.unfit}" if agent.unfit else ""
-    return f"{'is forgiven' if held else 'had nothing held against it'}{unfit}"
 
 
 # ------------------------------------------------------------------ waiting

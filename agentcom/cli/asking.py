@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from agentcom.cli.context import EXIT_FAILED, EXIT_OK
 from agentcom.cli.screen import tell, warn
 from agentcom.client import Client
 from agentcom.ids import shorten
-from agentcom.model.lifecycle import ENDED, RUNNING
-from agentcom.model.messages import Answer, AnyRequest, Cancel, Requeue, Retry
+from agentcom.model.lifecycle import RUNNING
 from agentcom.model.task import ReadRecord
 from agentcom.monitor.look import Now
+from agentcom.monitor.wishes import NO_MORE, More, Wish, answered, canceled, requeued, sent_back
 
 REPEATED_S = 60
 """A task that was requeued so recently is not requeued again, unless the attempt that is meant is named."""
@@ -24,20 +21,6 @@ READ_AT_ONCE = 2_000
 
 Reply = tuple[bool, str]
 """Whether it was taken into account in time, and why it was refused, if it was."""
-
-
-class Wish(Struct, frozen=True):
-    """What is asked for about one task or agent.
-
-    Attributes:
-        name: of the task or agent, as people read it.
-        request: what to send; none where there is nothing to do.
-        said: what to say of it, behind the name, unless it is refused.
-    """
-
-    name: str
-    request: AnyRequest | None
-    said: str
 
 
 async def ask(client: Client, wishes: Sequence[Wish]) -> int:
@@ -70,23 +53,11 @@ def tell_all(wishes: Sequence[Wish], answers: Sequence[Reply]) -> int:
 async def cancel(client: Client, tasks: Sequence[str], why: str) -> int:
     """Have tasks ended; the exit code."""
     records = await client.store.records(tasks)
-    over = {task for task, record in records.items() if record.state == "canceled"}
     names = shorten(set(tasks))
-    wishes = [
-        Wish(names[task], Cancel(task=task, why=why), "was canceled already" if task in over else "canceled")
-        for task in tasks
-    ]
-    return await ask(client, wishes)
+    return await ask(client, [canceled(names[task], task, records.get(task), why) for task in tasks])
 
 
-class More(Struct, frozen=True):
-    """What is added to a task's budget."""
-
-    tokens: int = 0
-    usd: float = 0.0
-
-
-async def send_back(client: Client, tasks: Sequence[str], more: More = More()) -> int:
+async def send_back(client: Client, tasks: Sequence[str], more: More = NO_MORE) -> int:
     """Have tasks tried again, each with so much more budget; the exit code."""
     # What waits in the inbox may yet cancel a task that is open now: only an empty one says that nothing is to be done.
     all_read = not (await client.store.head()).inbox
@@ -95,33 +66,11 @@ async def send_back(client: Client, tasks: Sequence[str], more: More = More()) -
     return await ask(client, [sent_back(names[task], task, records.get(task), all_read, more) for task in tasks])
 
 
-def sent_back(name: str, task: str, record: ReadRecord | None, all_read: bool, more: More = More()) -> Wish:
-    """What to ask for so that a task is tried again; nothing of one that is open, if that is sure."""
-    generation = record.generation if record is not None else 0
-    request = Retry(task=task, generation=generation, add_tokens=more.tokens, add_usd=more.usd)
-    if record is not None and record.state == "input_required":
-        return Wish(name, request, "sent on")
-    if record is None or record.state in ENDED:
-        return Wish(name, request, "sent back")
-    # What is about to end it may wait in the inbox: then it is not known which attempt is meant.
-    unfenced = replace(request, generation=0)
-    return Wish(name, None, f"is {record.state} already") if all_read else Wish(name, unfenced, "sent back")
-
-
 async def answer(client: Client, tasks: Sequence[str], text: str, more: More) -> int:
     """Have a question answered; the exit code."""
     records = await client.store.records(tasks)
     names = shorten(set(tasks))
     return await ask(client, [answered(names[task], task, records.get(task), text, more) for task in tasks])
-
-
-def answered(name: str, task: str, record: ReadRecord | None, text: str, more: More) -> Wish:
-    """What to ask for so that a question is answered; nothing, if it was, in these words."""
-    if record is not None and record.answer == text.strip():
-        return Wish(name, None, "was answered so already")
-    generation = record.generation if record is not None else 0
-    request = Answer(task=task, text=text, generation=generation, add_tokens=more.tokens, add_usd=more.usd)
-    return Wish(name, request, "answered")
 
 
 async def requeue(client: Client, records: Sequence[ReadRecord], attempt: int | None, why: str, now: Now) -> int:
@@ -155,16 +104,6 @@ def _repeated(name: str, record: ReadRecord, at: int, now: Now) -> Wish:
     attempt = record.attempts[-1]
     again = f"--attempt {attempt.generation} takes it from there, too"
     return Wish(name, None, f"was requeued {now.ago(at)} already, and {attempt.agent} has it: {again}")
-
-
-def requeued(name: str, record: ReadRecord, attempt: int | None, why: str) -> Wish:
-    """Take it from the agent that has it as this attempt, or as the one it has now, and from no later one."""
-    generation = record.generation
-    if record.state in ("submitted", "blocked", "queued"):
-        return Wish(name, None, f"is {record.state} already: no agent has it")
-    if record.state not in ENDED and attempt not in (None, generation):
-        return Wish(name, None, f"is at attempt {generation} now: there is no attempt {attempt} to take back")
-    return Wish(name, Requeue(task=record.spec.id, generation=generation, why=why), "requeued")
 
 
 def as_it_came(wish: Wish, before: ReadRecord, later: Mapping[str, ReadRecord]) -> Wish:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Annotated
 
 import anyio
 import typer
 
-from agentcom.broker.connection import Connections, named
+from agentcom.broker.connection import Connections
 from agentcom.cli.context import EXIT_FAILED, EXIT_OK, Context, context_of, end, run
 from agentcom.cli.screen import now, show, show_json, tell, width
 from agentcom.cli.tasks import Json
@@ -84,25 +83,12 @@ async def _examine(context: Context) -> list[Finding]:
         ServerUnavailable: Redis cannot be reached, or does not answer.
         CredentialsRefused: it refuses the user or password.
     """
-    async with _connections(context.url) as connections:
+    async with context.any_server() as connections:
         findings = await _look(context, connections)
         if any(finding.rule == "leaderless" for finding in findings):
             await anyio.sleep(min(context.settings.policy.lease_s / 2, SECOND_LOOK_MAX_S))
             findings = await _look(context, connections)
         return findings
-
-
-@asynccontextmanager
-async def _connections(url: str) -> AsyncIterator[Connections]:
-    """Connections to a server whatever its state: what makes it unfit for work is what is looked for."""
-    connections = Connections(url)
-    try:
-        yield connections
-    except Exception as error:
-        raise named(error, url) from error
-    finally:
-        with anyio.CancelScope(shield=True):
-            await connections.close()
 
 
 async def _look(context: Context, connections: Connections) -> list[Finding]:

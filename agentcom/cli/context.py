@@ -96,6 +96,17 @@ class Context:
             async with connected(self.url) as connections:
                 yield connections
 
+    @asynccontextmanager
+    async def any_server(self) -> AsyncIterator[Connections]:
+        """Connections to a server whatever its state: what makes it unfit for work is what is looked for."""
+        connections = Connections(self.url)
+        with _telling(self.url):
+            try:
+                yield connections
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await connections.close()
+
 
 def context_of(ctx: typer.Context) -> Context:
     """The context that the main callback made."""

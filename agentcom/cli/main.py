@@ -19,6 +19,7 @@ from agentcom.cli import (
     fsck,
     gate,
     git,
+    monitor,
     pool,
     service,
     services,
@@ -81,7 +82,9 @@ def common(
     ctx.obj = Context(config, {"redis": redis, "pool": pool_name, "data_dir": data_dir})
 
 
-for module in (services, up, service, agent, trying, submit, tasks, git, gate, pool, costs, check, alert, fsck):
+for module in (
+    services, up, service, agent, trying, submit, tasks, git, gate, pool, monitor, costs, check, alert, fsck
+):  # fmt: skip
     module.register(app)
 
 

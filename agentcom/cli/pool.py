@@ -1,4 +1,4 @@
-"""The pool as a whole: its agents, its journal, its dead letters, the settings in force, and all of it at a glance."""
+"""The pool as a whole: its agents, its journal, its dead letters, and the settings in force."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from agentcom.cli.lookup import checked, resolve
 from agentcom.cli.screen import now, show, show_json, show_json_line, warn, width
 from agentcom.cli.tasks import Json
 from agentcom.client import Client
-from agentcom.diagnosis import Snapshot, diagnose
 from agentcom.errors import UsageError
 from agentcom.ids import matches
 from agentcom.model.agent import AgentRecord
 from agentcom.model.messages import Beat, DeadLetter, Line
-from agentcom.monitor import plain, pool_view
-from agentcom.monitor.reading import look
+from agentcom.monitor import pool_view
 from agentcom.settings import describe
 
 JOURNAL_SEARCHED = 5_000
@@ -38,7 +36,6 @@ def register(app: typer.Typer) -> None:
     app.command("journal", rich_help_panel="Look")(journal)
     app.add_typer(dead_app, name="dead", rich_help_panel="Work")
     app.command("config", rich_help_panel="Look")(config)
-    app.command("monitor", rich_help_panel="Look")(monitor)
 
 
 def agents(ctx: typer.Context, json: Json = False) -> None:
@@ -193,7 +190,7 @@ async def _dead(client: Client) -> list[DeadLetter]:
     return pool_view.still_dead(letters, await client.store.records(list({letter.task for letter in letters})))
 
 
-# ------------------------------------------------------- settings and monitor
+# ------------------------------------------------------------------ settings
 
 
 def config(ctx: typer.Context, json: Json = False) -> None:
@@ -210,31 +207,3 @@ def config(ctx: typer.Context, json: Json = False) -> None:
         show_json({"settings": listed})
     else:
         show(pool_view.config(settings, width()))
-
-
-def monitor(
-    ctx: typer.Context,
-    _once: Annotated[bool, typer.Option("--once", help="Print it once. The default, and so far the only way.")] = True,
-    json: Json = False,
-) -> None:
-    """Show the pool at a glance: scheduler, queue, what is wrong, agents, their orders, the end of the journal.
-
-    \b
-    Examples:
-      agentcom monitor --once
-      watch -n 2 agentcom monitor --once
-    """
-    context = context_of(ctx)
-
-    async def take() -> Snapshot:
-        async with context.connections() as connections:
-            return await look(connections, context.settings.pool)
-
-    snapshot = run(take)
-    settings = context.settings
-    at = now()
-    findings = diagnose(snapshot, settings.policy, at.ms, agent_down_s=settings.alerts.agent_down_s)
-    if json:
-        show_json(plain.document(snapshot, findings))
-    else:
-        show(plain.lines(snapshot, findings, at, width()))

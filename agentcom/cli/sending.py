@@ -8,12 +8,12 @@ from typing import Any
 from msgspec import Struct
 from rich.text import Text
 
-from agentcom.cli.explaining import judge, nobody, summary
 from agentcom.client import CONFIRM_S, Client, TaskHandle
 from agentcom.ids import short, shorten
 from agentcom.model.lifecycle import WAITING
 from agentcom.model.messages import Refusal
 from agentcom.model.task import ReadRecord, TaskSpec
+from agentcom.monitor.explain_view import judge, nobody, summary
 from agentcom.monitor.table import cut, said
 from agentcom.monitor.task_view import brief, whole
 from agentcom.wording import count, one_line

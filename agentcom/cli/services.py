@@ -20,6 +20,7 @@ from agentcom.alerts.service import watching
 from agentcom.broker.connection import connected
 from agentcom.cli.context import Context, context_of, run
 from agentcom.errors import ConfigurationError
+from agentcom.metrics.service import serving
 from agentcom.model.agent import Attribute
 from agentcom.notify import Notifier
 from agentcom.scheduler.service import SchedulerService
@@ -42,10 +43,18 @@ def register(app: typer.Typer) -> None:
     app.command("sidecar", rich_help_panel="Run")(sidecar)
 
 
-def scheduler(ctx: typer.Context) -> None:
+def scheduler(
+    ctx: typer.Context,
+    metrics: Annotated[
+        str, typer.Option(metavar="ADDR", help="Serve Prometheus on HOST:PORT; a PORT alone is on loopback only.")
+    ] = "",
+) -> None:
     """Run a scheduler. Any number may run; one leads, the others stand by.
 
-    Example: agentcom --redis redis://10.0.0.5 scheduler
+    \b
+    Examples:
+      agentcom --redis redis://10.0.0.5 scheduler
+      agentcom scheduler --metrics 127.0.0.1:9464
     """
     context = context_of(ctx)
     _log_to_stderr()
@@ -56,6 +65,7 @@ def scheduler(ctx: typer.Context) -> None:
         async with (
             _beginning(notifier, context.url) as begun,
             watching(context.url, settings),
+            serving(context.url, settings, metrics),
             connected(context.url, wait=True) as connections,
         ):
             service = SchedulerService(connections, settings.pool, settings.policy, pulse=notifier.pulse)

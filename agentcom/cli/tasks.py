@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from agentcom.capability import InvalidRequirement
-from agentcom.cli import asking, explaining, submission
+from agentcom.cli import asking, submission
 from agentcom.cli.context import EXIT_FAILED, EXIT_NOBODY, EXIT_OK, Context, context_of, end, run
 from agentcom.cli.lookup import NoSuchTask, all_ids, records_of, resolve
 from agentcom.cli.screen import now, show, show_json, warn, width
@@ -20,7 +20,8 @@ from agentcom.errors import UsageError
 from agentcom.model.agent import AgentRecord
 from agentcom.model.lifecycle import ENDED, WAITING, TaskState
 from agentcom.model.task import ReadRecord, TaskSpec
-from agentcom.monitor import task_view
+from agentcom.monitor import explain_view, task_view
+from agentcom.monitor.wishes import More
 from agentcom.wording import one_line
 
 READ_MAX = 20_000
@@ -131,7 +132,7 @@ def show_task(ctx: typer.Context, task: TaskId, json: Json = False) -> None:
             (record,) = await records_of(client, [task])
             others = await client.store.records(record.spec.after)
             waits = (
-                [explaining.summary(_judged(context, record.spec, record, await client.agents()))]
+                [explain_view.summary(_judged(context, record.spec, record, await client.agents()))]
                 if record.state in WAITING and record.state != "input_required"
                 else []
             )
@@ -213,8 +214,8 @@ AddUsd = Annotated[str | None, typer.Option(metavar="USD", help="Add so much to 
 AddTokens = Annotated[str | None, typer.Option(metavar="N", help="Add so many tokens to its budget, such as 200k.")]
 
 
-def _more(add_usd: str | None, add_tokens: str | None) -> asking.More:
-    return asking.More(submission.amount("--add-tokens", add_tokens), submission.usd("--add-usd", add_usd))
+def _more(add_usd: str | None, add_tokens: str | None) -> More:
+    return More(submission.amount("--add-tokens", add_tokens), submission.usd("--add-usd", add_usd))
 
 
 def retry(ctx: typer.Context, ids: TaskIds, add_usd: AddUsd = None, add_tokens: AddTokens = None) -> None:
@@ -343,7 +344,7 @@ def explain(
         raise UsageError("give either a task's ID or --requires")
     context = context_of(ctx)
 
-    async def look() -> tuple[ReadRecord | None, list[explaining.Judged]]:
+    async def look() -> tuple[ReadRecord | None, list[explain_view.Judged]]:
         async with context.client() as client:
             record = (await records_of(client, [task]))[0] if task is not None else None
             spec = TaskSpec(text="-", requires=requires or "", context_tokens=context_tokens, agent=agent)
@@ -355,16 +356,16 @@ def explain(
     except InvalidRequirement as error:
         raise UsageError(f"--requires: {error}") from None
     if json:
-        show_json(explaining.document(judged, record))
+        show_json(explain_view.document(judged, record))
     else:
-        show(explaining.lines(judged, record, now(), width()))
+        show(explain_view.lines(judged, record, now(), width()))
     over = record is not None and record.state in ENDED
-    end(EXIT_NOBODY if explaining.nobody(judged) and not over else EXIT_OK)
+    end(EXIT_NOBODY if explain_view.nobody(judged) and not over else EXIT_OK)
 
 
 def _judged(
     context: Context, spec: TaskSpec, record: ReadRecord | None, agents: Sequence[AgentRecord]
-) -> list[explaining.Judged]:
+) -> list[explain_view.Judged]:
     """What each agent is to a task now."""
-    held_for = explaining.held_for(record, context.settings.policy, now().ms)
-    return explaining.judge(spec, record, agents, held_for)
+    held_for = explain_view.held_for(record, context.settings.policy, now().ms)
+    return explain_view.judge(spec, record, agents, held_for)

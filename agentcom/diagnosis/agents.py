@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentcom.diagnosis.look import Look, Trouble, milliseconds, spoken
+from agentcom.diagnosis.beats import clock_ahead_ms
+from agentcom.diagnosis.look import SKEW_MS, Look, Trouble, milliseconds, spoken
 from agentcom.model.agent import AgentRecord
 from agentcom.wording import count
 
@@ -21,8 +22,8 @@ def down(look: Look) -> Iterator[Trouble]:
     """Silent for too long, without a goodbye, and nobody took it out of service."""
     for agent in _silent(look):
         if _silent_ms(look, agent) > look.agent_down_ms and not (agent.cordoned or agent.draining):
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} is down: nothing was heard of it for {look.since(_heard_at(agent))}",
                 f"start its sidecar again, or take it out of service: agentcom agent cordon {agent.name}",
                 _heard_at(agent),
@@ -34,9 +35,10 @@ def lost(look: Look) -> Iterator[Trouble]:
     """Silent, but not for so long that it counts as down."""
     for agent in _silent(look):
         if _silent_ms(look, agent) <= look.agent_down_ms:
-            yield Trouble(
-                f"agent:{agent.name}",
-                f"{agent.name} is {agent.link}: its last beat was seen {look.since(_heard_at(agent))} ago",
+            yield _of_agent(
+                agent,
+                f"{agent.name} is {agent.link}: its last beat was seen {look.since(_heard_at(agent))} ago"
+                f"{_reclaimed(look, agent)}",
                 "look at its sidecar; what it holds is given to others meanwhile",
                 _heard_at(agent),
                 (
@@ -51,8 +53,8 @@ def unfit(look: Look) -> Iterator[Trouble]:
     """Its self-test found something."""
     for agent in _expected(look):
         if agent.unfit:
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} is not fit for work: {agent.unfit}",
                 "mend that; the next healthy self-test brings it back by itself",
                 _health_at(agent),
@@ -93,8 +95,8 @@ def degraded(look: Look) -> Iterator[Trouble]:
         if agent.health == "degraded" and not agent.unfit:
             rest = agent.degraded_until > look.now
             when = f"for another {look.until(agent.degraded_until)}" if rest else "until a self-test finds it fit"
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} gets no work {when}: {agent.degraded_why or agent.health_why}",
                 f"agentcom journal --agent {agent.name} says what failed; mended: agentcom agent reset {agent.name}",
                 _health_at(agent),
@@ -106,8 +108,8 @@ def rate_limited(look: Look) -> Iterator[Trouble]:
     """Its provider takes no requests for a while."""
     for agent in _expected(look):
         if agent.health == "rate_limited" and agent.limited_until > look.now:
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} is rate limited for another {look.until(agent.limited_until)}: {agent.limited_why}",
                 f"wait; if its limit is lifted before: agentcom agent reset {agent.name}",
                 _health_at(agent),
@@ -119,8 +121,8 @@ def cordoned(look: Look) -> Iterator[Trouble]:
     """A person took it out of service."""
     for agent in look.snapshot.agents:
         if agent.cordoned and not agent.draining:
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} is cordoned: it gets no more work",
                 f"agentcom agent resume {agent.name}",
                 _health_at(agent),
@@ -135,8 +137,8 @@ def draining(look: Look) -> Iterator[Trouble]:
             left = (
                 f"{count(len(agent.running), 'task')} to come to an end" if agent.running else "it holds nothing more"
             )
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} is draining: {left}",
                 f"agentcom agent resume {agent.name}",
                 _health_at(agent),
@@ -149,13 +151,34 @@ def crash_loop(look: Look) -> Iterator[Trouble]:
     for agent in look.snapshot.agents:
         recent = [at for at in agent.starts if look.now - CRASHES_MS <= at]
         if len(recent) >= CRASHES:
-            yield Trouble(
-                f"agent:{agent.name}",
+            yield _of_agent(
+                agent,
                 f"{agent.name} was started {len(recent)} times within {look.since(min(recent))}",
                 f"see why its sidecar ends: its own log, and agentcom journal --agent {agent.name}",
                 min(recent),
                 tuple(f"started {look.since(at)} ago" for at in recent[-CRASHES:]),
             )
+
+
+def skew(look: Look) -> Iterator[Trouble]:
+    """Its machine's clock is wrong, or that of Redis."""
+    for agent in look.snapshot.agents:
+        ahead_ms = clock_ahead_ms(look.snapshot, agent, look.policy)
+        if ahead_ms is not None and abs(ahead_ms) > SKEW_MS:
+            side = "ahead of" if ahead_ms > 0 else "behind"
+            yield _of_agent(
+                agent,
+                f"{agent.name} has a clock that is {spoken(abs(ahead_ms))} {side} that of Redis, which decides nothing",
+                "let its machine keep time: timedatectl set-ntp true, or chrony",
+                0,
+                (f"on {agent.card.host}",) if agent.card.host else (),
+            )
+
+
+def _of_agent(
+    agent: AgentRecord, text: str, next_step: str, since_at: int = 0, evidence: tuple[str, ...] = ()
+) -> Trouble:
+    return Trouble(f"agent:{agent.name}", text, next_step, since_at, evidence, agent.name)
 
 
 def _expected(look: Look) -> Iterator[AgentRecord]:
@@ -185,6 +208,15 @@ def _standing(agent: AgentRecord) -> tuple[str, ...]:
     axes = [f"link {agent.link}", f"health {agent.health}"]
     host = f" on {agent.card.host}" if agent.card.host else ""
     return (f"{', '.join(axes)}{host}",)
+
+
+def _reclaimed(look: Look, agent: AgentRecord) -> str:
+    """When the scheduler takes back what a silent agent holds: as soon as its lease was not renewed for so long."""
+    patience_ms = milliseconds(look.policy.beat_s) * look.policy.stale_beats
+    left_ms = [patience_ms - order.idle_ms for order in look.snapshot.orders if order.agent == agent.name]
+    if not left_ms or not look.snapshot.leader:
+        return ""
+    return f"; its work is reclaimed {look.until_or_now(look.now + max(left_ms))}"
 
 
 def _holds(look: Look, agent: AgentRecord) -> tuple[str, ...]:

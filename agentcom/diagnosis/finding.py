@@ -19,6 +19,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
         severity: critical: work is lost, stands still or soon will; warning: a person should look; notice: to know.
         subject: what it is about: `agent:NAME`, `task:ID`, `redis`, `clock`, `pool`, or `pool:` and a part of it.
         text: what is wrong, in one line.
+        gist: the same without the name of its subject, for where that stands already.
         evidence: what was seen that says so, one line each.
         next_step: what to do, in one line.
         since_at: since when; 0 means unknown.
@@ -29,6 +30,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     severity: Severity
     subject: str
     text: str
+    gist: str = ""
     evidence: tuple[str, ...] = ()
     next_step: str = ""
     since_at: int = 0

@@ -17,6 +17,9 @@ from agentcom.settings import Policy
 from agentcom.wording import LONGEST_S, age, one_line
 
 TITLE_WIDTH = 60
+SKEW_MS = 5_000
+"""Clocks that differ by more are wrong."""
+
 LONGEST_MS = int(LONGEST_S * 1000)
 """What is kept in Redis may hold any number; a longer time is shown as this one."""
 
@@ -32,13 +35,14 @@ def spoken(length_ms: int) -> str:
 
 
 class Trouble(Struct, frozen=True):
-    """What a rule found: a `Finding` without the rule's own part of it."""
+    """What a rule found: a `Finding` without the rule's part of it. `named` is how its text names its subject."""
 
     subject: str
     text: str
     next_step: str
     since_at: int = 0
     evidence: tuple[str, ...] = ()
+    named: str = ""
 
 
 class Look:
@@ -92,6 +96,10 @@ class Look:
     def until(self, at: int) -> str:
         """The time to come, in words."""
         return spoken(at - self.now)
+
+    def until_or_now(self, at: int) -> str:
+        """When something happens, in words: `in 40s`, or `now` if its time has come."""
+        return f"in {self.until(at)}" if at > self.now else "now"
 
     def stale_ms(self, agent: AgentRecord) -> int:
         """For how long an agent may be silent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentcom.diagnosis.look import Look, Trouble, milliseconds, spoken
+from agentcom.diagnosis.look import SKEW_MS, Look, Trouble, milliseconds, spoken
 from agentcom.scheduler.livelock import SIGN
 from agentcom.wording import count
 
@@ -12,7 +12,6 @@ BEHIND_MS = 30_000
 """A leader that was killed is replaced within its lease and a quarter; with the default lease, well within this."""
 
 NEARLY_FULL = 0.8
-SKEW_MS = 5_000
 STALE_MS = 60_000
 
 POOL = "pool"

@@ -90,6 +90,7 @@ RULES: tuple[Rule, ...] = (
         waiting.backlog,
     ),
     Rule("rate_limited", "notice", "an agent's provider takes no requests for a while", agents.rate_limited),
+    Rule("agent_skew", "notice", "the clocks of an agent's machine and of Redis differ by over 5 seconds", agents.skew),
     Rule("cordoned", "notice", "a person took an agent out of service", agents.cordoned),
     Rule("draining", "notice", "a person took an agent out of service, and waits for it to be empty", agents.draining),
 )
@@ -125,6 +126,7 @@ def made(rule: Rule, trouble: Trouble) -> Finding:
         severity=rule.severity,
         subject=trouble.subject,
         text=one_line(trouble.text, TEXT_WIDTH),
+        gist=one_line(trouble.text.removeprefix(trouble.named).strip().removeprefix("is "), TEXT_WIDTH),
         evidence=tuple(one_line(line, TEXT_WIDTH) for line in trouble.evidence[:EVIDENCE_MAX]),
         next_step=one_line(trouble.next_step, TEXT_WIDTH),
         since_at=trouble.since_at,

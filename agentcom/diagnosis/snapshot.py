@@ -81,6 +81,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         dead: how many dead letters are kept.
         agents: by name.
         beats: by agent; of very many agents, only those that have most to tell were asked.
+        beat_left_ms: by agent, how long the server will still keep its beat.
+        admitted: how many tasks were ever taken on.
+        asked: how many agents were asked for beat and orders: all, or of very many those that have most to tell.
         tasks: the oldest open tasks, and all that run.
         orders: by agent, the oldest first; of the same agents as the beats.
         lines: the end of the journal, the newest last.
@@ -115,6 +118,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     reports_since_at: int = 0
     letters: list[DeadLetter] = []
     printed_at: dict[str, int] = {}
+    beat_left_ms: dict[str, int] = {}
+    admitted: int = 0
+    asked: int = 0
 
     @property
     def whole(self) -> bool:

@@ -96,6 +96,7 @@ def looping(look: Look) -> Iterator[Trouble]:
                 f"agentcom show {task}; to end it: agentcom cancel {task}",
                 record.submitted_at,
                 tuple(f"attempt {attempt.generation} on {attempt.agent}: {_ended(attempt)}" for attempt in earlier),
+                look.titled(record),
             )
 
 
@@ -114,6 +115,7 @@ def orphan(look: Look) -> Iterator[Trouble]:
                 "agentcom fsck explains what does not fit; the sidecar, started again, takes over what it can",
                 look.snapshot.at - order.idle_ms,
                 (f"order {order.entry}", f"renewed {spoken(order.idle_ms)} ago", f"current: {current or 'none'}"),
+                what,
             )
 
 
@@ -131,6 +133,7 @@ def waits_for_person(look: Look) -> Iterator[Trouble]:
                     *(f"on {attempt.agent}" for attempt in record.attempts[-1:]),
                     *((f"it fails in {look.until(record.answer_by)}",) if record.answer_by else ()),
                 ),
+                look.titled(record),
             )
 
 
@@ -177,12 +180,14 @@ def dead(look: Look) -> Iterator[Trouble]:
     for letter in look.snapshot.letters:
         if look.now - letter.at <= DEAD_MS:
             task = look.name(letter.task)
+            named = f"{task} ({one_line(letter.title, 60)})"
             yield Trouble(
                 f"task:{letter.task}",
-                f"{task} ({one_line(letter.title, 60)}) is dead after {letter.attempts} attempts: {letter.reason}",
+                f"{named} is dead after {letter.attempts} attempts: {letter.reason}",
                 f"agentcom show {task}; mended: agentcom dead retry {task}",
                 letter.at,
                 (letter.detail,) if letter.detail else (),
+                named,
             )
 
 
@@ -203,12 +208,18 @@ def _runs(look: Look) -> Iterator[_Run]:
 
 def _of_run(look: Look, run: _Run, what: str, next_step: str) -> Trouble:
     since_at = run.attempt.accepted_at or run.attempt.assigned_at
+    named = f"{look.titled(run.record)} on {run.attempt.agent}"
+    limit_ms = milliseconds(run.record.spec.timeout_s or look.policy.timeout_s)
     return Trouble(
         f"task:{run.record.spec.id}",
-        f"{look.titled(run.record)} on {run.attempt.agent} {what}",
+        f"{named} {what}",
         next_step,
         since_at,
-        (f"attempt {run.attempt.generation}, {run.record.state} for {look.since(since_at)}",),
+        (
+            f"attempt {run.attempt.generation}, {run.record.state} for {look.since(since_at)}",
+            f"its time limit of {spoken(limit_ms)} ends the attempt {look.until_or_now(since_at + limit_ms)}",
+        ),
+        named,
     )
 
 

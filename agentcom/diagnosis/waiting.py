@@ -72,4 +72,5 @@ def _of_queue(look: Look, queue: Queue, what: str) -> Trouble:
             f"waiting with the same demand: {count(queue.waiting, 'task')}",
             *((record.note,) if record.note else ()),
         ),
+        look.titled(record),
     )

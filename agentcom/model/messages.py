@@ -289,6 +289,11 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     test: SelfTest = SelfTest()
 
 
+def beat_kept_ms(interval_ms: int, stale_beats: int) -> int:
+    """How long a beat is kept, of a sidecar that beats in this interval: far longer than it counts as fresh."""
+    return interval_ms * max(stale_beats, 2) * 10
+
+
 AnyRequest = Submit | Cancel | Retry | Answer | Requeue | Cordon | Drain | Resume | Reset | Repair
 AgentRequest = Cordon | Drain | Resume | Reset
 AnyReport = Hello | Accepted | Finished | Goodbye
@@ -374,4 +379,5 @@ __all__ = [
     "Stop",
     "Submit",
     "TaskSpec",
+    "beat_kept_ms",
 ]

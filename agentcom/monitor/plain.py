@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,15 +35,17 @@ ORDER_COLUMNS = (
 )
 
 
-def lines(snapshot: Snapshot, findings: Sequence[Finding], now: Now, width: int | None) -> list[Text]:
-    """All of it, section by section; a section with nothing in it is not shown."""
+def lines(
+    snapshot: Snapshot, findings: Sequence[Finding], now: Now, width: int | None, *, whole: bool = False
+) -> list[Text]:
+    """All of it, section by section; a section with nothing in it is not shown. `whole`: every finding is."""
     told = [head(snapshot), queue(snapshot, now)]
     cells = width - MARGIN if width is not None else None
     agents = pool_view.most_telling(snapshot.agents, AGENTS_SHOWN)
     sections = (
         (
             f"findings: {findings_view.summary(findings)}",
-            findings_view.lines(findings, cells, FINDINGS_SHOWN),
+            findings_view.lines(findings, cells, None if whole else FINDINGS_SHOWN),
         ),
         ("agents", pool_view.agents(agents, snapshot.beats, now, cells) if agents else []),
         (_orders_title(len(snapshot.orders)), orders(snapshot, now, cells) if snapshot.orders else []),
@@ -109,13 +111,14 @@ def _orders_title(total: int) -> str:
 def orders(snapshot: Snapshot, now: Now, width: int | None) -> list[Text]:
     """One line for each order that an agent's stream holds, of a bounded number."""
     records = {record.spec.id: record for record in snapshot.tasks}
-    shown = snapshot.orders[:ORDERS_SHOWN]
+    return order_lines(snapshot.orders[:ORDERS_SHOWN], records, now, width)
+
+
+def order_lines(shown: Sequence[Order], records: Mapping[str, ReadRecord], now: Now, width: int | None) -> list[Text]:
+    """One line for each of these orders."""
     names = shorten({order.task for order in shown if order.task})
-    return lay_out(
-        ORDER_COLUMNS,
-        [_order_row(order, names.get(order.task, "?"), records.get(order.task), now) for order in shown],
-        width,
-    )
+    rows = [_order_row(order, names.get(order.task, "?"), records.get(order.task), now) for order in shown]
+    return lay_out(ORDER_COLUMNS, rows, width)
 
 
 def _order_row(order: Order, name: str, record: ReadRecord | None, now: Now) -> list[Text]:

@@ -4,40 +4,63 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+
+from msgspec import Struct
 
 from agentcom.broker.connection import Connections
 from agentcom.broker.monitor_store import MonitorStore, OrderRow, Overview
+from agentcom.broker.watching import Extras, Wanted
 from agentcom.diagnosis.snapshot import Order, Snapshot, server_of
 from agentcom.model.lifecycle import ENDED
 from agentcom.monitor.pool_view import most_telling, still_dead
 
-TASKS_MAX = 500
-AGENTS_MAX = 500
-"""Of more agents, only those that have most to tell are asked for beat and orders."""
-
-ORDERS_MAX = 100
-"""Of one agent."""
-
-JOURNAL_ENTRIES = 20
 LETTERS_MAX = 100
 TIME = re.compile(r"[0-9]{1,15}")
 
 
-async def look(connections: Connections, pool: str) -> Snapshot:
+class Bounds(Struct, frozen=True):
+    """How much of a pool one look reads, however large it is.
+
+    Attributes:
+        tasks: open tasks, the oldest ones; those that run come first.
+        agents: of more agents, only those that have most to tell are asked for beat and orders.
+        orders: of one agent.
+        entries: of the journal's end.
+    """
+
+    tasks: int = 500
+    agents: int = 500
+    orders: int = 100
+    entries: int = 20
+
+
+BOUNDS = Bounds()
+
+
+async def look(connections: Connections, pool: str, bounds: Bounds = BOUNDS) -> Snapshot:
     """What the pool is like now. Raises what redis-py raises when Redis is away."""
+    snapshot, _ = await look_closely(connections, pool, bounds, lambda _: Wanted())
+    return snapshot
+
+
+async def look_closely(
+    connections: Connections, pool: str, bounds: Bounds, wanted: Callable[[Overview], Wanted]
+) -> tuple[Snapshot, Extras]:
+    """What the pool is like now, and what else is wanted once the pool is known. Raises as `look` does."""
     store = MonitorStore(connections, pool)
-    started_at, started_s = _wall_ms(), time.perf_counter()
-    seen = await store.overview(TASKS_MAX, JOURNAL_ENTRIES, LETTERS_MAX)
-    latency_ms = (time.perf_counter() - started_s) * 1000
-    asked = most_telling(seen.agents, AGENTS_MAX)
-    running = [task for agent in asked for task in agent.running.values()][:TASKS_MAX]
+    started_at = _wall_ms()
+    seen = await store.overview(bounds.tasks, bounds.entries, LETTERS_MAX)
+    asked = most_telling(seen.agents, bounds.agents)
+    running = [task for agent in asked for task in agent.running.values()][: bounds.tasks]
     dead = [letter.task for letter in seen.letters]
     tasks = list(dict.fromkeys([*running, *seen.open_ids, *dead]))
-    details = await store.details(tasks, running, [agent.name for agent in asked], ORDERS_MAX)
-    return Snapshot(
-        at=started_at + int(latency_ms / 2),
+    names = [agent.name for agent in asked]
+    details = await store.details(tasks, running, names, bounds.orders, wanted(seen))
+    snapshot = Snapshot(
+        at=started_at + int(seen.took_ms / 2),
         pool=pool,
-        latency_ms=latency_ms,
+        latency_ms=seen.took_ms,
         leader=seen.head.leader,
         epoch=seen.head.epoch,
         seq=seen.head.seq,
@@ -47,6 +70,7 @@ async def look(connections: Connections, pool: str) -> Snapshot:
         dead=seen.head.dead,
         agents=seen.agents,
         beats=details.beats,
+        beat_left_ms=details.beat_left_ms,
         tasks=[record for record in details.records.values() if record.state not in ENDED],
         orders=[_order(row) for row in details.orders],
         lines=seen.lines,
@@ -57,7 +81,10 @@ async def look(connections: Connections, pool: str) -> Snapshot:
         reports_since_at=details.reports_since_at,
         letters=still_dead(seen.letters, details.records),
         printed_at=details.printed_at,
+        admitted=seen.head.admitted,
+        asked=len(asked),
     )
+    return snapshot, details.extras
 
 
 def _wall_ms() -> int:

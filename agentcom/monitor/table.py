@@ -45,6 +45,29 @@ def cut(line: Text, width: int | None) -> Text:
     return line
 
 
+def folded(line: Text, width: int, indent: int = 4) -> list[Text]:
+    """The same line as several, broken between words, each but the first indented; one that fits stays as it is."""
+    lines: list[Text] = []
+    rest = line
+    while rest.cell_len > width > indent:
+        at = _break(rest.plain, width)
+        head, tail = rest.divide([at])
+        head.rstrip()
+        lines.append(head)
+        start = len(tail.plain) - len(tail.plain.lstrip())
+        rest = Text(" " * indent).append_text(tail[start:])
+    return [*lines, rest]
+
+
+def _break(words: str, width: int) -> int:
+    """Where a text is broken that is wider than this: behind a word, or within one that alone is wider."""
+    fits = 0
+    while cell_len(words[: fits + 1]) <= width:
+        fits += 1
+    behind = words.rfind(" ", 0, fits + 1)
+    return behind if words[:behind].strip() else max(fits, 1)
+
+
 def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int | None) -> list[Text]:
     """The heading and the rows as lines. Columns in which nothing stands are left out.
 

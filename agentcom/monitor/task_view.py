@@ -77,7 +77,7 @@ def _row(record: ReadRecord, names: dict[str, str], now: Now) -> list[Text]:
         said(names[record.spec.id], "bold"),
         said("" if priority == "normal" else priority, "bold" if priority == "urgent" else ""),
         said(record.state, STYLES.get(record.state, "")),
-        said(now.since(_since(record))),
+        said(now.since(since(record))),
         said(agent_of(record)),
         said(record.generation or ""),
         said(now.since(record.submitted_at)),
@@ -86,7 +86,7 @@ def _row(record: ReadRecord, names: dict[str, str], now: Now) -> list[Text]:
     ]
 
 
-def _since(record: ReadRecord) -> int:
+def since(record: ReadRecord) -> int:
     """Since when it has been in its state; work begins with the agent's first sign of life."""
     last = record.attempts[-1] if record.attempts else None
     return last.accepted_at if record.state == "working" and last and last.accepted_at else record.changed_at
@@ -195,7 +195,7 @@ def _state_line(record: ReadRecord, now: Now) -> str:
     if record.state in ENDED:
         return f"{record.state}{manner(record)}"
     on = f" on {agent_of(record)}" if record.state in RUNNING else ""
-    return f"{record.state}{on} for {now.since(_since(record))}"
+    return f"{record.state}{on} for {now.since(since(record))}"
 
 
 def manner(record: ReadRecord) -> str:
@@ -242,18 +242,37 @@ def page(
     record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[str], now: Now, width: int | None
 ) -> list[Text]:
     """All there is to say of one task, as lines."""
+    lines = [heading(record), *facts(record, others, waits, now), Text(), *text_lines(record)]
+    if record.attempts:
+        lines += [Text(), *attempts(record, now, width)]
+    return lines
+
+
+def heading(record: ReadRecord) -> Text:
+    """Its name and its title."""
+    return Text.assemble(said(short(record.spec.id), "bold"), "  ", said(record.spec.heading))
+
+
+def facts(record: ReadRecord, others: dict[str, ReadRecord], waits: Sequence[str], now: Now) -> list[Text]:
+    """What `detail` tells, as lines."""
     pairs = [(name, value) for name, value in detail(record, others, waits, now) if value]
     margin = max(len(name) for name, _ in pairs) + 2
-    lines = [Text.assemble(said(short(record.spec.id), "bold"), "  ", said(record.spec.heading))]
+    lines: list[Text] = []
     for name, value in pairs:
         style = STYLES.get(record.state, "") if name == "state" else ""
         lines += _entry(name, value, style, margin)
-    lines += [Text(), Text("text", "dim")]
-    lines += [Text(f"  {line}".rstrip()) for line in clean(record.spec.text, keep_lines=True).expandtabs(4).split("\n")]
-    if record.attempts:
-        rows = [_attempt_row(attempt, now) for attempt in record.attempts]
-        lines += [Text(), *lay_out(ATTEMPT_COLUMNS, rows, width)]
     return lines
+
+
+def text_lines(record: ReadRecord) -> list[Text]:
+    """What the agent is told."""
+    told = clean(record.spec.text, keep_lines=True).expandtabs(4).split("\n")
+    return [Text("text", "dim"), *(Text(f"  {line}".rstrip()) for line in told)]
+
+
+def attempts(record: ReadRecord, now: Now, width: int | None) -> list[Text]:
+    """One line for each attempt."""
+    return lay_out(ATTEMPT_COLUMNS, [_attempt_row(attempt, now) for attempt in record.attempts], width)
 
 
 def _entry(name: str, value: str, style: str, margin: int) -> list[Text]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentcom.cli.backlog_source import name_of, repository
-from agentcom.cli.tail import LINE_MAX, Readable
+from agentcom.monitor.readable import LINE_MAX, Readable
 
 
 def read(*pieces: bytes) -> str:

@@ -8,15 +8,15 @@ import pytest
 from rich.text import Text
 
 from agentcom.cli import asking
-from agentcom.cli.asking import Wish
-from agentcom.cli.explaining import document, judge, lines
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.lifecycle import NEXT
 from agentcom.model.messages import Requeue, Retry
 from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import Attempt, Check, Evidence, Outcome, PullRequest, ReadRecord, TaskRecord, TaskSpec, Usage
 from agentcom.monitor import task_view
+from agentcom.monitor.explain_view import document, judge, lines
 from agentcom.monitor.look import Now
+from agentcom.monitor.wishes import Wish, sent_back
 
 AT = 1_760_000_000_000
 NOW = Now(AT, lambda _: 3_600)
@@ -179,7 +179,7 @@ def test_an_agent_that_a_task_was_taken_from_is_passed_over_for_that_reason() ->
 def test_what_is_open_is_not_sent_back_unless_the_inbox_may_still_change_that(
     state: str, all_read: bool, wish: Wish
 ) -> None:
-    assert asking.sent_back("tk", TASK, record(state), all_read) == wish
+    assert sent_back("tk", TASK, record(state), all_read) == wish
 
 
 @pytest.mark.parametrize(

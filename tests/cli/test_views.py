@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from agentcom.cli.explaining import judge, lines
 from agentcom.cli.waiting import Progress, ending, transition
 from agentcom.diagnosis import Finding, Order, Snapshot
 from agentcom.model.agent import AgentRecord, Card
 from agentcom.model.messages import Beat, DeadLetter, Line
 from agentcom.model.task import Attempt, Outcome, ReadRecord, TaskRecord, TaskSpec, Usage
 from agentcom.monitor import plain, pool_view, task_view
+from agentcom.monitor.explain_view import judge, lines
 from agentcom.monitor.look import Now
 from agentcom.monitor.table import Column, lay_out, said
 

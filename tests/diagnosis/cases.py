@@ -134,6 +134,11 @@ def of_agents() -> Iterator[Case]:
         "agent:yew",
         "it holds nothing more",
     )
+    for side, at in (("ahead of", AT + M), ("behind", AT - 2 * M)):
+        beats = BUSY.beats | {"oak": beat("oak", at=at)}
+        yield Case(
+            "agent_skew", side, replace(BUSY, beats=beats), replace(BUSY, beats=beats, server_at=0), "agent:oak", side
+        )
     starts = tuple(AT - n * M for n in (55, 9, 7, 5, 3, 1))
     yield Case(
         "crash_loop",

@@ -114,6 +114,7 @@ BUSY = Snapshot(
     agents=[GONE, ELM, FIR, OAK],
     beats={name: beat(name, state="working") for name in ("elm", "fir", "oak")},
     tasks=[RUNNING, SECOND_TRY, WAITING, BLOCKED, DELAYED, PINNED],
+    beat_left_ms=dict.fromkeys(("elm", "fir", "oak"), 900_000 - 12 * S),
     orders=[order("elm", id_of(2)), order("fir", id_of(6), consumer="", idle_ms=0), order("oak", id_of(1))],
     lines=[Line(AT - 40 * S, "task", "match", "queued", "assigned", id_of(6), 1, "fir")],
     server=SERVER,

@@ -12,7 +12,7 @@ import pytest
 
 import agentcom
 from agentcom.broker.embedded import EmbeddedServer
-from agentcom.cli.explaining import judge
+from agentcom.monitor.explain_view import judge
 from tests.pitfalls.harness import at_work
 from tests.stories.pool import FakePool
 

@@ -95,6 +95,15 @@ async def test_a_sign_that_cannot_be_read_is_shown_all_the_same(pool: Pool, conn
     assert "livelock" in {finding.rule for finding in diagnose(seen, POLICY, seen.at)}
 
 
+async def test_a_head_that_cannot_be_read_is_for_fsck_and_hides_nothing_else(
+    pool: Pool, connections: Connections
+) -> None:
+    await pool.redis.hset(pool.names.head, mapping={"epoch": "x", "seq": "9" * 5_000, "admitted": "-1"})
+    await pool.redis.set(pool.names.leader, "h1:1:x")
+    seen = await look(connections, "p")
+    assert (seen.leader, seen.epoch, seen.seq, seen.admitted) == ("h1:1:x", 0, 0, 0)
+
+
 async def test_a_look_writes_nothing(pool: Pool, connections: Connections) -> None:
     fence = await pool.lead()
     await pool.commit(fence, agents={"oak": agent("oak")}, orders=[order_out("oak")], opened=[("t1", 1)])
