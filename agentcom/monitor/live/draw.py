@@ -168,7 +168,7 @@ def _strip(item: Item, width: int, most: int) -> list[Text]:
         said(f"{MARKS[finding.severity] if not place else ' '} {line}", STYLES[finding.severity])
         for place, line in enumerate(words)
     ]
-    rule = [said(f"── {finding.rule} " + "─" * 200, "dim")] if most > MIDDLE_STRIP else []
+    rule = [said(f"── {finding.rule} ".ljust(width, "─"), "dim")] if most > MIDDLE_STRIP else []
     return [cut(line, width) for line in (*rule, *lines, *step)]
 
 
