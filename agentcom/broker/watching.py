@@ -13,9 +13,6 @@ from agentcom.model.codec import decode_lines, decode_record
 from agentcom.model.messages import Line
 from agentcom.model.task import ReadRecord
 
-COSTS = "costs"
-"""The name of the hash of what work cost, by day, and by day and agent."""
-
 
 class Wanted(Struct, frozen=True):
     """What else to read.
@@ -54,7 +51,7 @@ def ask_for_extras(pipeline: Any, names: Keys, wanted: Wanted) -> None:
     if wanted.output_of:
         pipeline.xrevrange(names.output(wanted.output_of), count=wanted.pieces)
     if wanted.costs:
-        pipeline.hmget(names.named(COSTS), list(wanted.costs))
+        pipeline.hmget(names.costs, list(wanted.costs))
 
 
 def extras_of(replies: Sequence[Any], wanted: Wanted) -> Extras:

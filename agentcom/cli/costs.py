@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from agentcom.cli import costing
 from agentcom.cli.context import context_of, run
 from agentcom.cli.screen import now, show, show_json, warn, width
 from agentcom.cli.tasks import Json, read_tasks
 from agentcom.model.costs import Costs
 from agentcom.model.task import ReadRecord
+from agentcom.monitor import costs_view
 from agentcom.wording import count
 
 
@@ -40,7 +40,7 @@ def costs(
       agentcom costs --json | jq .total.usage.cost_usd
     """
     context = context_of(ctx)
-    since = costing.first_day(now().ms, days)
+    since = costs_view.first_day(now().ms, days)
 
     async def read() -> tuple[dict[str, Costs], list[ReadRecord], str]:
         async with context.client() as client:
@@ -48,11 +48,11 @@ def costs(
             return fields, *await read_tasks(client, every=True)
 
     fields, records, remark = run(read)
-    found = costing.bill(fields, records, since, agent)
+    found = costs_view.bill(fields, records, since, agent)
     if json:
-        show_json({"pool": context.settings.pool, "since": since} | costing.document(found))
+        show_json({"pool": context.settings.pool, "since": since} | costs_view.document(found))
     elif found.days:
-        show(costing.lines(found, width()))
+        show(costs_view.lines(found, width()))
     else:
         whose = f" of {agent}" if agent else ""
         warn(f"no attempt{whose} has ended in the last {count(days, 'day')}")

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from agentcom.diagnosis import DOCUMENTED, Snapshot
+from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import NEXT
-from agentcom.monitor.live.costs import Cost
 from agentcom.monitor.live.picture import Picture
 
 AGENTS_MAX = 1_000
@@ -105,7 +105,7 @@ def _findings(picture: Picture) -> Metric:
     return metric
 
 
-def _of_costs(cost: Cost) -> Iterable[Metric]:
+def _of_costs(cost: Costs) -> Iterable[Metric]:
     usage = cost.usage
     read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     yield _counter("agentcom_gen_ai_usage_input_tokens", "Tokens read, from a cache and into it included.", read)

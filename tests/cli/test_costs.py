@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentcom.cli.costing import bill, document, first_day, is_lean, lines, messages_a_task, overhead, sentence
 from agentcom.model.costs import Costs
 from agentcom.model.task import Attempt, ReadRecord, TaskRecord, TaskSpec, Usage
+from agentcom.monitor.costs_view import bill, document, first_day, is_lean, lines, messages_a_task, overhead, sentence
 from tests.cli.harness import Terminal
 
 AT = 1_764_201_600_000

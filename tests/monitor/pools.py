@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from agentcom.diagnosis import RULES, Snapshot, diagnose
 from agentcom.model.agent import AgentRecord, Card
+from agentcom.model.costs import Costs
 from agentcom.model.messages import DeadLetter, Line
 from agentcom.model.task import ReadRecord, Usage
-from agentcom.monitor.live.costs import Cost, Costs
+from agentcom.monitor.live.costs import Known
 from agentcom.monitor.live.history import History, Totals
 from agentcom.monitor.live.picture import Opened, Picture
 from agentcom.monitor.look import Now
@@ -36,7 +37,7 @@ SLOW = task(
     "working",
     AT - 80 * M,
     {"title": "Split the broker", "expect_s": 480.0},
-    attempts=(running("elm", 1, 26 * M),),
+    attempts=(running("elm", 1, 26 * M, context=85),),
 )
 LOOPING = task(
     0x35A,
@@ -102,7 +103,7 @@ AGENTS: list[AgentRecord] = [
     ),
     _with("cedar", STUCK, completed=31, failed=1, success=0.97),
     _with("elm", SLOW, completed=52, failed=2, success=0.96),
-    _with("fir", ORPHAN, completed=7),
+    _with("fir", ORPHAN, completed=7, damage="/srv/journal/runs/5-0.corrupt"),
     _with(
         "hazel",
         None,
@@ -207,15 +208,15 @@ def history() -> History:
     return kept
 
 
-COSTS = Costs(
-    Cost(180, 148, 540, 90_000, Usage(4_000_000, 600_000, 9_000_000, 300_000, 0, 61.5), 90_000.0),
+COSTS = Known(
+    Costs(180, 148, 540, 90_000, Usage(4_000_000, 600_000, 9_000_000, 300_000, 0, 61.5), 90_000.0),
     {
-        "2025-10-09": Cost(40, 31, 118, 20_000, Usage(900_000, 140_000, 2_000_000, 0, 0, 14.25), 19_000.0),
-        "2025-10-08": Cost(140, 117, 422, 70_000, Usage(3_100_000, 460_000, 7_000_000, 300_000, 0, 47.25), 71_000.0),
+        "2025-10-09": Costs(40, 31, 118, 20_000, Usage(900_000, 140_000, 2_000_000, 0, 0, 14.25), 19_000.0),
+        "2025-10-08": Costs(140, 117, 422, 70_000, Usage(3_100_000, 460_000, 7_000_000, 300_000, 0, 47.25), 71_000.0),
     },
     {
-        "cedar": Cost(10, 9, 30, 5_000, Usage(300_000, 40_000, 500_000, 0, 0, 4.2), 8_000.0),
-        "elm": Cost(30, 22, 88, 15_000, Usage(600_000, 100_000, 1_500_000, 0, 0, 10.05), 11_000.0),
+        "cedar": Costs(10, 9, 30, 5_000, Usage(300_000, 40_000, 500_000, 0, 0, 4.2), 8_000.0),
+        "elm": Costs(30, 22, 88, 15_000, Usage(600_000, 100_000, 1_500_000, 0, 0, 10.05), 11_000.0),
     },
 )
 

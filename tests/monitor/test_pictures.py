@@ -6,10 +6,11 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
+from agentcom.model.costs import Costs
 from agentcom.model.messages import Line
 from agentcom.model.task import Usage
 from agentcom.monitor.live.ascii import LOOKALIKES, ascii_only
-from agentcom.monitor.live.costs import DAYS, Cost, costs_of, fields
+from agentcom.monitor.live.costs import DAYS, costs_of, fields
 from agentcom.monitor.live.history import MINUTE_MS, MINUTES, History, Totals
 from agentcom.monitor.live.pictures import bar, sparkline
 from agentcom.wording import compact
@@ -137,12 +138,10 @@ def test_costs_are_read_by_field_and_what_cannot_be_read_says_nothing() -> None:
     assert fields(AT, ["oak", "elm"])[-3:] == ("2025-10-09/elm", "2025-10-09/oak", "2025-10-09/*")
     assert len(fields(AT, [])) == DAYS + 2
     assert fields(1 << 62, [])[:2] == ("total", "total"), "a clock that is very wrong breaks nothing"
-    cost = Cost(3, 2, 9, 100, Usage(1_000, 50, 200, 0, 0, 0.5), 60.0)
+    cost = Costs(3, 2, 9, 100, Usage(1_000, 50, 200, 0, 0, 0.5), 60.0)
     body = msgspec.json.encode(cost)
     fine = dict.fromkeys(("total", "2025-10-09", "2025-10-09/oak"), body)
     told = costs_of(fine | {"2025-10-08": b"{", "2025-10-07": b'{"x":1}'})
     assert told.total == cost
     assert list(told.days) == ["2025-10-09", "2025-10-07"]
     assert told.today == {"oak": cost}
-    assert cost.overhead == 0.1
-    assert Cost().overhead is None

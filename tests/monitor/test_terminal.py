@@ -206,3 +206,24 @@ def test_a_pool_in_which_nobody_works_is_looked_at_too(server: EmbeddedServer) -
         session.until("no agent: start one with")
         session.type("q")
         assert session.until_over() == 0
+
+
+def test_a_question_is_answered_by_a_key(pool: str) -> None:
+    async def ask() -> None:
+        async with Client(pool, POOL) as client:
+            await client.submit("state input_required tabs or spaces?", title="Indent", agent="birch")
+
+    anyio.run(ask)
+    with on_a_terminal("monitor", environ=environ_of(pool)) as session:
+        session.until("[1 agents 2]")
+        session.type("2", "/", "Indent", ENTER)
+        session.until("▸~")
+        session.until("asks: tabs or spaces?")
+        session.type("A")
+        session.until("it asks: tabs or spaces?")
+        session.type("spaces", TAB, ENTER)
+        session.until("answered")
+        session.type("C", "y")
+        session.until("canceled")
+        session.type("q")
+        assert session.until_over() == 0

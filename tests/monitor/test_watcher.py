@@ -11,9 +11,9 @@ from agentcom.broker.connection import Connections
 from agentcom.broker.embedded import EmbeddedServer
 from agentcom.broker.keys import LINES, Keys
 from agentcom.model.codec import encode
+from agentcom.model.costs import Costs
 from agentcom.model.messages import Line
 from agentcom.model.task import Usage
-from agentcom.monitor.live.costs import Cost
 from agentcom.monitor.live.picture import TASK
 from agentcom.monitor.live.watcher import BOUNDS, Watcher
 from agentcom.settings import Settings
@@ -51,13 +51,11 @@ async def test_costs_are_read_where_somebody_keeps_count(server: EmbeddedServer)
     redis, names, connections, watcher = await watched(server, "costs")
     assert (await watcher.look()).costs.total is None
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    cost = Cost(4, 3, 12, 100, Usage(1_000, 50), 60.0)
+    cost = Costs(4, 3, 12, 100, Usage(1_000, 50), 60.0)
     await redis.hset(names.agents, "oak", encode(agent("oak")))
-    await redis.hset(
-        names.named("costs"), mapping={"total": encode(cost), today: encode(cost), f"{today}/oak": encode(cost)}
-    )
+    await redis.hset(names.costs, mapping={"total": encode(cost), today: encode(cost), f"{today}/oak": encode(cost)})
     picture = await watcher.look()
-    await redis.hset(names.named("costs"), "total", encode(Cost(5, 4, 15, 120, Usage(1_500, 60), 70.0)))
+    await redis.hset(names.costs, "total", encode(Costs(5, 4, 15, 120, Usage(1_500, 60), 70.0)))
     later = await watcher.look()
     await connections.close()
     assert (picture.costs.total, picture.costs.days, picture.costs.today) == (cost, {today: cost}, {"oak": cost})

@@ -8,11 +8,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import Struct
 
-from agentcom.model.task import Usage
-
-TOTAL = "total"
-OTHERS = "*"
-"""In the place of an agent: those of a day of very many agents."""
+from agentcom.model.codec import decode_costs
+from agentcom.model.costs import OTHERS, TOTAL, Costs, day_and_agent, field_of
 
 DAYS = 14
 AGENTS_MAX = 200
@@ -21,33 +18,7 @@ AGENTS_MAX = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Cost(Struct, frozen=True, omit_defaults=True):
-    """What a day, an agent's day or all days cost.
-
-    Attributes:
-        attempts: that ended.
-        completed: tasks.
-        messages: in streams, for all of them.
-        envelope_tokens: what was put around the tasks' own texts, an estimate.
-        usage: as far as agents say.
-        seconds: how long agents worked.
-    """
-
-    attempts: int = 0
-    completed: int = 0
-    messages: int = 0
-    envelope_tokens: int = 0
-    usage: Usage = Usage()
-    seconds: float = 0.0
-
-    @property
-    def overhead(self) -> float | None:
-        """The share of what agents read anew that was no task's own text; None where nothing was counted."""
-        read = self.usage.input_tokens + self.usage.cache_write_tokens
-        return self.envelope_tokens / read if read else None
-
-
-class Costs(Struct, frozen=True):
+class Known(Struct, frozen=True):
     """What is known of it.
 
     Attributes:
@@ -56,32 +27,30 @@ class Costs(Struct, frozen=True):
         today: by agent.
     """
 
-    total: Cost | None = None
-    days: dict[str, Cost] = {}
-    today: dict[str, Cost] = {}
-
-
-_decoder = msgspec.json.Decoder(Cost)
+    total: Costs | None = None
+    days: dict[str, Costs] = {}
+    today: dict[str, Costs] = {}
 
 
 def fields(now: int, agents: Iterable[str]) -> tuple[str, ...]:
     """The fields of the hash that `costs_of` reads, at a time in Unix ms."""
     today, *_ = days = _days(now)
     named = (*sorted(agents)[:AGENTS_MAX], OTHERS)
-    return (TOTAL, *days, *(f"{today}/{agent}" for agent in named))
+    return (TOTAL, *days, *(field_of(today, agent) for agent in named))
 
 
-def costs_of(told: Mapping[str, bytes]) -> Costs:
+def costs_of(told: Mapping[str, bytes]) -> Known:
     """What the fields say; one that cannot be read says nothing."""
-    found: dict[str, Cost] = {}
+    found: dict[str, Costs] = {}
     for field, body in told.items():
         try:
-            found[field] = _decoder.decode(body)
+            found[field] = decode_costs(body)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             continue
-    of_agents = {field.partition("/")[2]: cost for field, cost in found.items() if "/" in field}
-    days = {field: cost for field, cost in found.items() if field != TOTAL and "/" not in field}
-    return Costs(found.get(TOTAL), dict(sorted(days.items(), reverse=True)), of_agents)
+    named = [(*day_and_agent(field), cost) for field, cost in found.items() if field != TOTAL]
+    of_agents = {agent: cost for _, agent, cost in named if agent}
+    days = {day: cost for day, agent, cost in named if not agent}
+    return Known(found.get(TOTAL), dict(sorted(days.items(), reverse=True)), of_agents)
 
 
 def _days(now: int) -> list[str]:

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from agentcom.diagnosis import SEVERITIES, Finding
 from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import Costs
 from agentcom.model.messages import DeadLetter, Line
 from agentcom.model.task import PRIORITIES, ReadRecord
-from agentcom.monitor.live.costs import Cost
 from agentcom.monitor.live.picture import AGENT, TASK, Picture, begun_at
 from agentcom.monitor.live.state import State, View
 from agentcom.monitor.pool_view import activity_of, skills
@@ -147,7 +147,7 @@ def _costs(picture: Picture) -> list[Item]:
     return [*total, *today, *(_cost(day, day, "", cost) for day, cost in costs.days.items())]
 
 
-def _cost(name: str, day: str, agent: str, cost: Cost) -> Item:
+def _cost(name: str, day: str, agent: str, cost: Costs) -> Item:
     return Item(name, (day, agent, cost), AGENT + agent if agent else "", (), lambda: f"{day} {agent}")
 
 
@@ -194,7 +194,7 @@ def _urgency(item: Item) -> Any:
 
 
 def _tokens(item: Item) -> int:
-    cost: Cost = item.about[2]
+    cost: Costs = item.about[2]
     return -cost.usage.tokens
 
 

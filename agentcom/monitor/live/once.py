@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from rich.text import Text
 
 from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import Costs
 from agentcom.monitor import plain
-from agentcom.monitor.live.costs import Cost
 from agentcom.monitor.live.header import last_hour
 from agentcom.monitor.live.history import MINUTES, Measure
 from agentcom.monitor.live.pages import page
@@ -81,7 +81,7 @@ def document(picture: Picture, agent: str, *, problems: bool) -> dict[str, Any]:
     return plain.document(shown.snapshot, shown.findings) | more
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
+def _cost(cost: Costs) -> dict[str, Any]:
     counted = ("attempts", "completed", "messages", "envelope_tokens")
     return {
         **{name: getattr(cost, name) for name in counted},

@@ -12,9 +12,9 @@ from agentcom.ids import short
 from agentcom.model.agent import AgentRecord
 from agentcom.model.lifecycle import ENDED, WAITING
 from agentcom.model.messages import Beat
-from agentcom.model.task import Attempt, Outcome, ReadRecord
+from agentcom.model.task import Attempt, ReadRecord
 from agentcom.monitor import plain, pool_view, task_view
-from agentcom.monitor.explain_view import judge
+from agentcom.monitor.explain_view import Judged, held_for, judge
 from agentcom.monitor.explain_view import lines as explain_lines
 from agentcom.monitor.explain_view import summary as explained
 from agentcom.monitor.findings_view import MARKS
@@ -23,7 +23,7 @@ from agentcom.monitor.live.listing import state_of
 from agentcom.monitor.live.picture import AGENT, TASK, Picture
 from agentcom.monitor.live.rows import progress, tokens
 from agentcom.monitor.look import STYLES, Now, took
-from agentcom.monitor.table import Column, cut, folded, lay_out, said
+from agentcom.monitor.table import cut, folded, said
 from agentcom.wording import age, count, one_line
 
 OUTPUT_SHOWN = 12
@@ -174,11 +174,9 @@ def _recent(agent: AgentRecord, picture: Picture, now: Now, width: int) -> tuple
 def _task(record: ReadRecord, picture: Picture, now: Now, width: int) -> list[Text]:
     findings = picture.of_subject.get(TASK + record.spec.id, ())
     lines = [task_view.heading(record), *_trouble(findings, now), *_progress(record, now)]
-    lines += task_view.facts(record, picture.records, _waits(record, picture), now)
+    lines += task_view.facts(record, picture.records, _waits(record, picture, now), now)
     lines += _section("who could take it", _takers(record, picture, now, width))
     lines += _section("timeline", [cut(line, width - 2) for line in timeline(record, now)])
-    work = [*_work(record)]
-    lines += [Text(), Text("work", "bold"), *work] if work else []
     output = picture.opened.output[-OUTPUT_SHOWN:]
     lines += _section("output, its end", [said(line) for line in output])
     lines += [Text(), *task_view.text_lines(record)]
@@ -192,14 +190,19 @@ def _progress(record: ReadRecord, now: Now) -> list[Text]:
     return _fact("estimate", drawn, f"of {age(record.spec.expect_s)}") if drawn else []
 
 
-def _waits(record: ReadRecord, picture: Picture) -> list[str]:
+def _waits(record: ReadRecord, picture: Picture, now: Now) -> list[str]:
     """Who could take it, if it waits for an agent."""
     if record.state not in WAITING or record.state == "input_required":
         return []
     try:
-        return [explained(judge(record.spec, record, picture.snapshot.agents))]
+        return [explained(_judged(record, picture, now))]
     except InvalidRequirement as error:
         return [f"its requirement cannot be read: {error}"]
+
+
+def _judged(record: ReadRecord, picture: Picture, now: Now) -> list[Judged]:
+    """What each agent is to it now."""
+    return judge(record.spec, record, picture.snapshot.agents, held_for(record, picture.policy, now.ms))
 
 
 def _takers(record: ReadRecord, picture: Picture, now: Now, width: int) -> list[Text]:
@@ -207,7 +210,7 @@ def _takers(record: ReadRecord, picture: Picture, now: Now, width: int) -> list[
     if record.state not in ("queued", "retry_wait"):
         return []
     try:
-        _, *lines = explain_lines(judge(record.spec, record, picture.snapshot.agents), None, now, width - 2)
+        _, *lines = explain_lines(_judged(record, picture, now), None, now, width - 2)
     except InvalidRequirement:
         return []
     more = len(lines) - 1 - TAKERS_SHOWN
@@ -243,53 +246,3 @@ def _moments(attempt: Attempt) -> list[tuple[int, str, str]]:
         why = ": ".join(part for part in (outcome.reason, one_line(outcome.detail, LONG)) if part) if outcome else ""
         found.append((attempt.ended_at, result, "  ".join(part for part in (f"after {lasted}", why) if part)))
     return found
-
-
-CHECK_COLUMNS = (
-    Column(""),
-    Column("CHECK", least=16),
-    Column("BY"),
-    Column("COMMIT", rank=1),
-    Column("TOOK", right=True),
-    Column("EXIT", rank=2, right=True),
-    Column("SAID", rank=3, least=16),
-)
-
-
-def _work(record: ReadRecord) -> Iterable[Text]:
-    """Its branch, what was checked, and where it can be reviewed."""
-    outcome = record.attempts[-1].outcome if record.attempts else None
-    pull = record.pull_request or (outcome.pull_request if outcome is not None else None)
-    spent = record.spent
-    yield from _fact("branch", record.branch)
-    yield from _fact("pull request", f"{pull.url} ({pull.state})" if pull is not None else "")
-    yield from _fact("question", one_line(record.question, LONG))
-    yield from _fact("answer", one_line(record.answer, LONG))
-    yield from _fact("part", f"{record.part}" if record.part > 1 else "")
-    yield from _fact(
-        "spent", f"{tokens(spent)} tokens" if spent.tokens else "", f"${spent.cost_usd:.2f}" if spent.cost_usd else ""
-    )
-    if outcome is not None:
-        yield from _evidence(outcome)
-
-
-def _evidence(outcome: Outcome) -> Iterable[Text]:
-    seen = outcome.evidence
-    if seen is not None:
-        commits = f"{count(seen.commits, 'commit')}, {count(seen.files, 'file')}, +{seen.insertions} -{seen.deletions}"
-        yield from _fact("changes", commits, seen.head_sha[:12], "pushed" if seen.pushed else "not pushed")
-        yield from _fact("rescued", seen.rescue)
-    rows = [
-        [
-            said("✓" if check.passed else "✗", "" if check.passed else STYLES["failed"]),
-            said(check.command),
-            said(check.by),
-            said(check.sha[:12]),
-            said(age(check.seconds)),
-            said("" if check.exit_code is None else check.exit_code),
-            said("" if check.passed else one_line(check.tail[-LONG:], LONG), "dim"),
-        ]
-        for check in outcome.checks
-    ]
-    if rows:
-        yield from lay_out(CHECK_COLUMNS, rows, None)

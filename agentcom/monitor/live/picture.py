@@ -13,7 +13,7 @@ from agentcom.ids import short, shorten
 from agentcom.model.agent import AgentRecord
 from agentcom.model.messages import DeadLetter
 from agentcom.model.task import Attempt, ReadRecord
-from agentcom.monitor.live.costs import Costs
+from agentcom.monitor.live.costs import Known
 from agentcom.monitor.live.history import History
 from agentcom.settings import Policy
 
@@ -34,7 +34,7 @@ class Opened(Struct, frozen=True):
 
 
 NOTHING_OPENED = Opened()
-NO_COSTS = Costs()
+NO_COSTS = Known()
 
 
 class Picture:
@@ -55,7 +55,7 @@ class Picture:
         findings: Sequence[Finding],
         policy: Policy,
         history: History | None = None,
-        costs: Costs = NO_COSTS,
+        costs: Known = NO_COSTS,
         opened: Opened = NOTHING_OPENED,
     ) -> None:
         self.snapshot = snapshot

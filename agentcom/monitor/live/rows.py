@@ -9,12 +9,13 @@ from rich.text import Text
 
 from agentcom.diagnosis import Finding
 from agentcom.model.agent import AgentRecord
+from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import RUNNING
 from agentcom.model.messages import DeadLetter, Line
 from agentcom.model.task import ReadRecord, Usage
+from agentcom.monitor.costs_view import messages_a_task, overhead
 from agentcom.monitor.findings_view import MARKS, WORD_CELLS
 from agentcom.monitor.findings_view import STYLES as SEVERITY_STYLES
-from agentcom.monitor.live.costs import Cost
 from agentcom.monitor.live.listing import Item, state_of
 from agentcom.monitor.live.picture import Picture, begun_at
 from agentcom.monitor.live.pictures import bar
@@ -249,13 +250,19 @@ def _cost(item: Item, _picture: Picture, _now: Now) -> list[Text]:
         said(f"${usage.cost_usd:,.2f}" if usage.cost_usd else ""),
         said(f"${usage.cost_usd / cost.completed:,.2f}" if usage.cost_usd and cost.completed else ""),
         said(_overhead(cost)),
-        said(f"{cost.messages / cost.completed:.1f}" if cost.messages and cost.completed else ""),
+        said(_messages(cost)),
         said(age(cost.seconds) if cost.seconds else ""),
     ]
 
 
-def _overhead(cost: Cost) -> str:
-    return "" if cost.overhead is None else f"{cost.overhead:.0%}"
+def _overhead(cost: Costs) -> str:
+    share = overhead(cost)
+    return "" if share is None else f"{share:.0%}"
+
+
+def _messages(cost: Costs) -> str:
+    number = messages_a_task(cost)
+    return f"{number:.1f}" if number else ""
 
 
 # ------------------------------------------------------------------ findings

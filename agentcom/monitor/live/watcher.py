@@ -9,7 +9,7 @@ from agentcom.broker.monitor_store import MonitorStore, Overview
 from agentcom.broker.watching import Extras, Wanted
 from agentcom.diagnosis import Snapshot, diagnose
 from agentcom.model.task import ReadRecord
-from agentcom.monitor.live.costs import Costs, costs_of, fields
+from agentcom.monitor.live.costs import Known, costs_of, fields
 from agentcom.monitor.live.history import HOUR_MS, History, Totals
 from agentcom.monitor.live.picture import TASK, Opened, Picture
 from agentcom.monitor.pool_view import most_telling
@@ -65,7 +65,7 @@ class Watcher:
         after = [other for record in extras.records.values() for other in record.spec.after[:OTHERS_MAX]]
         return extras.records | (await self._store.records(after) if after else {})
 
-    async def _remember(self, snapshot: Snapshot, costs: Costs) -> None:
+    async def _remember(self, snapshot: Snapshot, costs: Known) -> None:
         now = _totals(snapshot, costs)
         if self._history.is_behind(now.at):
             lines, whole = await self._store.lines_since(now.at - HOUR_MS, RECALLED)
@@ -73,7 +73,7 @@ class Watcher:
         self._history.add(now)
 
 
-def _totals(snapshot: Snapshot, costs: Costs) -> Totals:
+def _totals(snapshot: Snapshot, costs: Known) -> Totals:
     running = sum(len(agent.running) for agent in snapshot.agents)
     return Totals(
         snapshot.at,
