@@ -36,7 +36,7 @@ SLOW = task(
     "working",
     AT - 80 * M,
     {"title": "Split the broker", "expect_s": 480.0},
-    attempts=(running("elm", 1, 26 * M),),
+    attempts=(replace(running("elm", 1, 26 * M), token="1.0e"),),
 )
 LOOPING = task(
     0x35A,
@@ -123,6 +123,7 @@ AGENTS: list[AgentRecord] = [
         None,
         starts=tuple(AT - n * M for n in (9, 7, 5, 3, 1)),
         card=Card(attributes={"python": 1}, host="h4"),
+        damage="journal/runs/1-0.corrupt",
     ),
     _with("yew", None, card=Card(attributes={"docs": 2}, host="h4")),
 ]
@@ -135,7 +136,7 @@ EVERYTHING = replace(
     admitted=160,
     agents=AGENTS,
     beats={each.name: beat(each.name, state=each.activity, at=AT - 2 * S) for each in AGENTS if each.link == "online"}
-    | {"elm": beat("elm", state="working", at=AT + 40 * M)},
+    | {"elm": beat("elm", state="working", at=AT + 40 * M, context={SLOW.attempts[-1].token: 88})},
     beat_left_ms={each.name: 900_000 - 2 * S for each in AGENTS if each.link == "online"},
     tasks=TASKS,
     orders=[

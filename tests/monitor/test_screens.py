@@ -45,7 +45,7 @@ def test_a_screen_fills_the_terminal_and_no_line_is_wider(size: tuple[int, int])
 def test_what_matters_is_on_every_screen_however_small(size: tuple[int, int]) -> None:
     screen = shown(State(), EVERYTHING, size)
     assert "redis ok" in screen
-    assert "15 need attention" in screen
+    assert "17 need attention" in screen
     assert "queued 3" in screen
     assert "working 4" in screen
     assert "dead 1" in screen
