@@ -72,6 +72,7 @@ def damaged(look: Look) -> Iterator[Trouble]:
                 "see what damaged it (a disk, a power cut); remove the files when you have looked at them",
                 0,
                 _standing(agent),
+                f"the sidecar of {agent.name}",
             )
 
 

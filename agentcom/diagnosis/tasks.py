@@ -164,6 +164,7 @@ def context_full(look: Look) -> Iterator[Trouble]:
                 f"cut it into smaller tasks, or give it to an agent with a larger window; agentcom explain {task}",
                 attempt.accepted_at or attempt.assigned_at,
                 (f"attempt {attempt.generation}, part {record.part}",),
+                look.titled(record),
             )
 
 

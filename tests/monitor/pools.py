@@ -37,7 +37,7 @@ SLOW = task(
     "working",
     AT - 80 * M,
     {"title": "Split the broker", "expect_s": 480.0},
-    attempts=(running("elm", 1, 26 * M, context=85),),
+    attempts=(replace(running("elm", 1, 26 * M), token="1.0e"),),
 )
 LOOPING = task(
     0x35A,
@@ -103,7 +103,7 @@ AGENTS: list[AgentRecord] = [
     ),
     _with("cedar", STUCK, completed=31, failed=1, success=0.97),
     _with("elm", SLOW, completed=52, failed=2, success=0.96),
-    _with("fir", ORPHAN, completed=7, damage="/srv/journal/runs/5-0.corrupt"),
+    _with("fir", ORPHAN, completed=7),
     _with(
         "hazel",
         None,
@@ -124,6 +124,7 @@ AGENTS: list[AgentRecord] = [
         None,
         starts=tuple(AT - n * M for n in (9, 7, 5, 3, 1)),
         card=Card(attributes={"python": 1}, host="h4"),
+        damage="journal/runs/1-0.corrupt",
     ),
     _with("yew", None, card=Card(attributes={"docs": 2}, host="h4")),
 ]
@@ -136,7 +137,7 @@ EVERYTHING = replace(
     admitted=160,
     agents=AGENTS,
     beats={each.name: beat(each.name, state=each.activity, at=AT - 2 * S) for each in AGENTS if each.link == "online"}
-    | {"elm": beat("elm", state="working", at=AT + 40 * M)},
+    | {"elm": beat("elm", state="working", at=AT + 40 * M, context={SLOW.attempts[-1].token: 88})},
     beat_left_ms={each.name: 900_000 - 2 * S for each in AGENTS if each.link == "online"},
     tasks=TASKS,
     orders=[

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(900)
+"""To set up an environment takes minutes on a busy machine."""
+
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., str]
 
