@@ -109,7 +109,7 @@ ASKED: list[tuple[str, State, str, Any, str]] = [
     ("cancel", TASK_VIEW, "C", Cancel(task=STUCK.spec.id, why="asked for in agentcom monitor"), "cedar is told to stop"),  # noqa: E501
     ("requeue", TASK_VIEW, "Q", Requeue(task=STUCK.spec.id, generation=1, why="asked for in agentcom monitor"), "Another agent takes it"),  # noqa: E501
     ("requeue an agent's task", State(chosen={"agents": "agent:oak"}), "Q", Requeue(task=LOST.spec.id, generation=2, why="asked for in agentcom monitor"), "taken from oak"),  # noqa: E501
-    ("retry what waits", State(opened=(ON["asks"],)), "R", Retry(task=ASKS.spec.id, generation=1), "It goes on to the queue"),
+    ("retry what waits", State(opened=(ON["asks"],)), "R", Retry(task=ASKS.spec.id, generation=1), "It goes on to the queue"),  # noqa: E501
     ("retry what is dead", State(view="dead"), "R", None, "with all its attempts"),
     ("drain", State(chosen={"agents": "agent:cedar"}), "D", Drain(agent="cedar"), "The 1 task that it has"),
     ("drain who works on a task", TASK_VIEW, "D", None, ""),
