@@ -21,6 +21,7 @@ from agentcom.model.agent import AgentRecord
 from agentcom.model.lifecycle import ENDED, WAITING, TaskState
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.monitor import task_view
+from agentcom.scheduler.answers import MAX_ANSWER
 from agentcom.wording import one_line
 
 READ_MAX = 20_000
@@ -260,6 +261,8 @@ def answer(
     words = submission.read_stdin() if text == "-" else text
     if not words.strip():
         raise UsageError("the answer is empty", "Say what its agent should know")
+    if len(words.strip()) > MAX_ANSWER:
+        raise UsageError(f"the answer is longer than {MAX_ANSWER:,} characters")
 
     async def whole() -> int:
         async with context.client() as client:
