@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from msgspec import Struct
 
 from agentcom.git.clone import OURS
 from agentcom.git.parsing import HEADS, made_here
 from agentcom.git.rescue import save_commit
 from agentcom.git.running import Git
-from agentcom.git.worktree import Tree, holders
-
-REFLOG_BYTES = 4_000_000
+from agentcom.git.worktree import Tree, holders, log_of
 
 
 class Gathered(Struct, frozen=True):
@@ -82,9 +78,4 @@ async def _is_task_branch_to_be(git: Git, sha: str) -> bool:
 
 def made_in(tree: Tree) -> list[str]:
     """The commits that were made in a worktree, oldest first, as far as its log goes back."""
-    try:
-        with (tree.gitdir / "logs" / "HEAD").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - REFLOG_BYTES))
-            return made_here(log.read().decode("utf-8", "replace").splitlines())
-    except OSError:
-        return []
+    return made_here(log_of(tree.gitdir))

@@ -401,3 +401,13 @@ async def test_commits_of_a_branch_that_was_deleted_under_the_worktree_are_found
     done = await lab.finished(place, began)
     assert (done.problem, done.evidence.head_sha) == (None, head)
     assert lab.git("status", "--porcelain", cwd=place.worktree) == ""
+
+
+async def test_a_damaged_head_is_restored_to_where_it_was(lab: Lab, begun: Begun):
+    place, began = begun
+    lab.git("checkout", "--quiet", "--detach", cwd=place.worktree)
+    head = lab.commit(place.worktree)
+    (place.repository.clone / "worktrees" / TASK / "HEAD").write_text("x")
+    done = await lab.finished(place, began)
+    assert (done.problem, done.evidence.head_sha) == (None, head)
+    assert "its HEAD was damaged" in done.detail
