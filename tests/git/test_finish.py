@@ -401,3 +401,27 @@ async def test_commits_of_a_branch_that_was_deleted_under_the_worktree_are_found
     done = await lab.finished(place, began)
     assert (done.problem, done.evidence.head_sha) == (None, head)
     assert lab.git("status", "--porcelain", cwd=place.worktree) == ""
+
+
+async def test_a_damaged_head_is_restored_to_where_it_was(lab: Lab, begun: Begun):
+    place, began = begun
+    lab.git("checkout", "--quiet", "--detach", cwd=place.worktree)
+    head = lab.commit(place.worktree)
+    (place.repository.clone / "worktrees" / TASK / "HEAD").write_text("x")
+    done = await lab.finished(place, began)
+    assert (done.problem, done.evidence.head_sha) == (None, head)
+    assert "its HEAD was damaged" in done.detail
+
+
+async def test_a_branch_that_was_begun_from_nothing_is_rescued_and_the_task_can_go_on(lab: Lab, begun: Begun):
+    place, began = begun
+    lab.git("update-ref", "-d", f"refs/heads/{BRANCH}", cwd=place.worktree)
+    orphan = lab.commit(place.worktree)
+    done = await lab.finished(place, began)
+    assert done.evidence.head_sha == began.head_sha
+    assert done.problem is not None
+    assert done.problem.reason == "uncommitted"
+    assert "no history in common with its base" in done.detail
+    assert lab.sha(f"rescue/{TASK}/{orphan[:12]}") == orphan
+    assert (await lab.started(place)).head_sha == began.base_sha
+    assert lab.git("status", "--porcelain", cwd=place.worktree) == ""
