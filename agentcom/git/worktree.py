@@ -118,6 +118,7 @@ async def attached(git: Git, head_sha: str) -> Tree:
         tree = Tree(files, gitdir, had_files, repaired)
         if had_files and not (gitdir / "index").exists():
             await index_anew(git, tree)
+        await _unhidden(git, tree)
     except OSError as error:
         raise Trouble(UNFIT, f"the worktree {files} cannot be used: {error}") from error
     return tree
@@ -227,6 +228,27 @@ async def index_anew(git: Git, tree: Tree) -> None:
     _remove(tree.gitdir / "index")
     if await git.commit_of("HEAD", gitdir=tree.gitdir):
         await git.must("read-tree", "HEAD", gitdir=tree.gitdir)
+
+
+async def _unhidden(git: Git, tree: Tree) -> None:
+    """Git looks at every file again: changes to one that an agent has marked as assumed unchanged, or as skipped, would
+    not be seen, and what checks look at would not be what is committed."""
+    if not (tree.gitdir / "index").exists():
+        return
+    listed = await git("ls-files", "-v", "-z", "--cached", gitdir=tree.gitdir, worktree=tree.files)
+    if not listed.ok:
+        # Damaged, or too large to be looked through: the files tell all that it did, but for what was staged.
+        await index_anew(git, tree)
+        return
+    for option, hidden in (("--no-assume-unchanged", bytes.islower), ("--no-skip-worktree", _is_skipped)):
+        paths = b"".join(entry[2:] + b"\0" for entry in listed.out.split(b"\0") if entry and hidden(entry[:1]))
+        if paths:
+            options = [option, "-z", "--stdin"]
+            await git.must("update-index", *options, gitdir=tree.gitdir, worktree=tree.files, stdin=paths)
+
+
+def _is_skipped(tag: bytes) -> bool:
+    return tag in b"Ss"
 
 
 async def reborn(git: Git, tree: Tree, head_sha: str) -> None:

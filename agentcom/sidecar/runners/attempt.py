@@ -14,7 +14,7 @@ from agentcom.model.task import Outcome, PullRequest
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import Policy
 from agentcom.sidecar.runners.base import DETAIL_MAX, Job, bounded, ignore, unfit
-from agentcom.sidecar.runners.checking import Checker
+from agentcom.sidecar.runners.checking import Checker, leave
 from agentcom.sidecar.runners.files import AttemptFiles
 from agentcom.sidecar.runners.progress import Progress, finished_before, load, save
 from agentcom.sidecar.runners.publishing import Patience, publish
@@ -226,13 +226,12 @@ class Attempt:
                 self._files.mark,
                 self._files.checks / str(progress.turn),
                 self._job.printed,
+                self._desk.restore if self._desk is not None else leave,
             )
         except OSError as error:
             return Done(told(progress, unfit(f"what checks print cannot be kept: {error}")))
-        if self._desk is not None:
-            unlike = await self._desk.restore(sha)
-            if unlike is not None:
-                return Done(told(progress, Outcome("failed", unlike.reason, unlike.detail)))
+        if isinstance(found, GitProblem):
+            return Done(told(progress, Outcome("failed", found.reason, found.detail)))
         return after_checks(progress, found, self._rules)
 
     async def _publish(self) -> Outcome:
