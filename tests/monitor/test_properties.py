@@ -27,4 +27,4 @@ def test_whatever_is_typed_the_screen_fits(typed, width, height, seen) -> None: 
         screen = draw(state, seen, None, NOW, (width, height))
         assert len(screen.lines) == height
         assert max(line.cell_len for line in screen.lines) <= width
-        assert screen.cursor is None or screen.cursor[1] <= width
+        assert screen.cursor is None or (screen.cursor[0] < height and screen.cursor[1] < width)

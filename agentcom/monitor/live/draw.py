@@ -65,7 +65,8 @@ def draw(state: State, picture: Picture | None, away: Away | None, now: Now, siz
     if away is not None:
         for line in lines[1:-1]:
             line.stylize("dim")
-    return Screen(lines, context, (len(top) + cursor[0], cursor[1]) if cursor is not None else None)
+    place = (len(top) + cursor[0], cursor[1]) if cursor is not None else (height, width)
+    return Screen(lines, context, place if place[0] < height and place[1] < width else None)
 
 
 def _top(
@@ -168,7 +169,7 @@ def _strip(item: Item, width: int, most: int) -> list[Text]:
         said(f"{MARKS[finding.severity] if not place else ' '} {line}", STYLES[finding.severity])
         for place, line in enumerate(words)
     ]
-    rule = [said(f"── {finding.rule} " + "─" * 200, "dim")] if most > MIDDLE_STRIP else []
+    rule = [said(f"── {finding.rule} ".ljust(width, "─"), "dim")] if most > MIDDLE_STRIP else []
     return [cut(line, width) for line in (*rule, *lines, *step)]
 
 
