@@ -25,6 +25,7 @@ from agentcom.sidecar.runners.stages import (
     after_checks,
     after_look,
     after_turn,
+    at_start,
     completed,
     resumed_at_checks,
     told,
@@ -124,7 +125,7 @@ class Attempt:
         if isinstance(named, str):
             return Outcome("failed", "checks_unreadable", bounded(named, DETAIL_MAX))
         commands = tuple(dict.fromkeys((*self._job.spec.checks, *named)))
-        progress = replace(self._progress, started=started, commands=commands)
+        progress = at_start(self._progress, started, commands)
         earlier = finished_before(self._files, self._job.spec.id, started.head_sha)
         if earlier is not None:
             self._say("an earlier attempt was done, and could not be published: its work is checked once more")
