@@ -9,8 +9,8 @@ The protocol goes both ways over stdio, and whoever holds its ends must not die.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from agentcom.adapters.base import Event, Launch, Over, Prompt, Trouble
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option
 from agentcom.adapters.command import EXIT_MISCONFIGURED, over_by_code
-from agentcom.adapters.ends import ended_without_result
-from agentcom.adapters.reading import NO_EVENT, object_in, text, unknown
+from agentcom.adapters.program import EventProgram
+from agentcom.adapters.reading import text, unknown
 from agentcom.model.reasons import CLASS_OF
 from agentcom.settings import AgentSettings
 
@@ -29,13 +29,12 @@ PROGRAM = (sys.executable, "-P", "-m", "agentcom.adapters.acp_program")
 _KINDS = {kind.__name__: kind for kind in get_args(Event)}
 
 
-class Acp:
+class Acp(EventProgram):
     """`command` is the agent's own, such as `["gemini", "--acp"]`; `arguments` are those of the program around it, such
     as `["--permissions", "allow"]`."""
 
     name = "acp"
     program = ""
-    structured = True
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
@@ -50,12 +49,11 @@ class Acp:
         )
         return Launch(argv)
 
-    def parse(self, line: bytes) -> Sequence[Event]:
-        event = object_in(line)
-        return (NO_EVENT,) if event is None else (_event(event),)
+    def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        yield _event(event)
 
     def exited(self, code: int, last_words: str) -> Over:
-        return over_by_code(code, last_words) if code == EXIT_MISCONFIGURED else ended_without_result(code, last_words)
+        return over_by_code(code, last_words) if code == EXIT_MISCONFIGURED else super().exited(code, last_words)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         agent = aside(settings, self.program)

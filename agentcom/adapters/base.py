@@ -23,6 +23,9 @@ WRITTEN_BY_COMMITS = ("objects", "refs/heads", "logs")
 """What of a clone is written to when a commit is made in a worktree of it, besides `worktrees/NAME`; neither its
 configuration nor its hooks are."""
 
+SAID_MAX = 8_000
+"""Characters that are kept of the last words of an agent, of their end."""
+
 DENIED_KEPT = 50
 UNKNOWN_KEPT = 50
 OTHERS = "others"
@@ -111,9 +114,10 @@ class Model(Struct, frozen=True):
 
 
 class Said(Struct, frozen=True):
-    """What the agent says, for people."""
+    """What the agent says, for people; a `piece` goes on the one before it."""
 
     text: str
+    piece: bool = False
 
 
 class Did(Struct, frozen=True):
@@ -229,7 +233,8 @@ class Turn(Struct):
 
     `alive` is of the agent itself: a session, a model's name and an end are said by its program, also where the agent
     never came to life. `trouble` is the last that its provider made, and None since the agent went on. `over` is None
-    again when the agent goes on after what looked like its end, as some do. `counted` is `usage` as of the last total.
+    again when the agent goes on after what looked like its end, as some do. `counted` is `usage` as of the last total,
+    and `in_pieces` that `said` may go on.
     """
 
     alive: bool = False
@@ -245,6 +250,7 @@ class Turn(Struct):
     denied: list[str] = field(default_factory=list)
     question: str = ""
     said: str = ""
+    in_pieces: bool = False
     trouble: Trouble | None = None
     over: Over | None = None
     unknown: dict[str, int] = field(default_factory=dict)
@@ -287,13 +293,15 @@ class Turn(Struct):
             self.alive = True
             self.trouble = self.over = None
             self._take_of_agent(event)
+            self.in_pieces = isinstance(event, Said) and event.piece
         else:
             self._take_of_program(event)
 
     def _take_of_agent(self, event: Alive | Said | Did | Denied | Asks) -> None:
         match event:
             case Said():
-                self.said = event.text
+                before = self.said if event.piece and self.in_pieces else ""
+                self.said = (before + event.text)[-SAID_MAX:]
             case Denied() if len(self.denied) < DENIED_KEPT and event.what not in self.denied:
                 self.denied.append(event.what)
             case Asks():

@@ -5,7 +5,7 @@ Documented at https://code.claude.com/docs/en/headless; what is not there was se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,8 +26,8 @@ from agentcom.adapters.base import (
     Used,
 )
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, names_any, option, program_of
-from agentcom.adapters.ends import ended_without_result
-from agentcom.adapters.reading import NO_EVENT, amount, at, items, line_of, object_in, text, unknown, whole
+from agentcom.adapters.program import EventProgram
+from agentcom.adapters.reading import amount, at, items, line_of, text, unknown, whole
 from agentcom.adapters.trouble import failure, trouble
 from agentcom.model.task import Usage
 from agentcom.settings import AgentSettings
@@ -56,13 +56,12 @@ OF_PROGRAM = "<synthetic>"
 """The model of messages that the program itself writes, such as for an error, which the result tells too."""
 
 
-class Claude:
+class Claude(EventProgram):
     """Prints events. Its `init` is of the program, before any request to the model; the agent's first sign of life is
     the first piece of the model's first message."""
 
     name = "claude"
     program = "claude"
-    structured = True
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
@@ -79,12 +78,8 @@ class Claude:
         )
         return Launch(argv, ENVIRON)
 
-    def parse(self, line: bytes) -> Sequence[Event]:
-        event = object_in(line)
-        return tuple(_events_of(event)) if event is not None else (NO_EVENT,)
-
-    def exited(self, code: int, last_words: str) -> Over:
-        return ended_without_result(code, last_words)
+    def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        return _events_of(event)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         return aside(settings, self.program, "auth", "status")
@@ -99,9 +94,6 @@ class Claude:
             CANARY_TEXT,
         )
         return Launch(argv, ENVIRON, stdin=False)
-
-    def version(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
 
 
 def _dollars(usd: float) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from agentcom.adapters.base import Alive, Denied, Did, Event, Launch, Over, Prompt, Said, Session, Used
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, names_any, option, program_of
-from agentcom.adapters.ends import ended_without_result
-from agentcom.adapters.reading import NO_EVENT, at, items, line_of, object_in, text, unknown, whole
+from agentcom.adapters.program import EventProgram
+from agentcom.adapters.reading import at, items, line_of, text, unknown, whole
 from agentcom.adapters.trouble import failure, trouble
 from agentcom.model.codec import encode
 from agentcom.model.task import Usage
@@ -23,13 +23,12 @@ SANDBOXES = ("-s", "--sandbox", "--dangerously-bypass-approvals-and-sandbox")
 FROM_STDIN = "-"
 
 
-class Codex:
+class Codex(EventProgram):
     """Prints events. `thread.started` and `turn.started` come before any request to the model; the agent's first sign
     of life is the first item of its own. It tells no cost, and nothing of its context window."""
 
     name = "codex"
     program = "codex"
-    structured = True
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
@@ -48,12 +47,8 @@ class Codex:
         )
         return Launch(argv)
 
-    def parse(self, line: bytes) -> Sequence[Event]:
-        event = object_in(line)
-        return tuple(_events_of(event)) if event is not None else (NO_EVENT,)
-
-    def exited(self, code: int, last_words: str) -> Over:
-        return ended_without_result(code, last_words)
+    def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        return _events_of(event)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         # It looks at configuration, credentials and whether the provider can be reached; `login status` knows of no
@@ -68,9 +63,6 @@ class Codex:
             CANARY_TEXT,
         )
         return Launch(argv, stdin=False)
-
-    def version(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
 
 
 def _configuration(arguments: Sequence[str]) -> tuple[str, ...]:

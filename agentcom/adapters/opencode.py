@@ -5,7 +5,7 @@ Documented at https://opencode.ai/docs/cli; what is not there was seen in what t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,8 +25,8 @@ from agentcom.adapters.base import (
     Used,
 )
 from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option, program_of
-from agentcom.adapters.ends import ended_without_result
-from agentcom.adapters.reading import NO_EVENT, amount, at, line_of, object_in, text, unknown, whole
+from agentcom.adapters.program import EventProgram
+from agentcom.adapters.reading import amount, at, line_of, text, unknown, whole
 from agentcom.adapters.trouble import failure
 from agentcom.model.task import Usage
 from agentcom.settings import AgentSettings
@@ -34,13 +34,12 @@ from agentcom.settings import AgentSettings
 QUIET = {"OPENCODE_DISABLE_AUTOUPDATE": "1"}
 
 
-class OpenCode:
+class OpenCode(EventProgram):
     """Prints an event for each step. A step that ends with anything but a call of tools is the last; but where it sums
     up a full context, another follows."""
 
     name = "opencode"
     program = "opencode"
-    structured = True
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
@@ -53,15 +52,14 @@ class OpenCode:
         )
         return Launch(argv, QUIET)
 
-    def parse(self, line: bytes) -> Sequence[Event]:
-        event = object_in(line)
-        return tuple(_events_of(event)) if event is not None else (NO_EVENT,)
+    def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        return _events_of(event)
 
     def exited(self, code: int, last_words: str) -> Over:
         # To an option that it does not know it answers with its help alone.
         if code == 1 and "[boolean]" in last_words:
             return Over(ok=False, reason="misconfigured", detail=f"exit code 1: {last_words}")
-        return ended_without_result(code, last_words)
+        return super().exited(code, last_words)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         return aside(settings, self.program, "debug", "config")
@@ -73,9 +71,6 @@ class OpenCode:
             CANARY_TEXT,
         )
         return Launch(argv, QUIET, stdin=False)
-
-    def version(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
 
 
 def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
-from agentcom.adapters.base import Alive, Did, Event, Launch, Model, Over, Prompt, Said, Session, Used
-from agentcom.adapters.calls import CANARY_TEXT, aside, filled, option, program_of
-from agentcom.adapters.command import over_by_code
-from agentcom.adapters.ends import ended_without_result
-from agentcom.adapters.reading import NO_EVENT, at, line_of, object_in, text, unknown, whole
+from agentcom.adapters.base import Did, Event, Launch, Model, Over, Prompt, Said, Session, Used
+from agentcom.adapters.calls import CANARY_TEXT, aside, filled, names_any, option, program_of
+from agentcom.adapters.command import Command
+from agentcom.adapters.program import EventProgram
+from agentcom.adapters.reading import at, line_of, piece, text, unknown, whole
 from agentcom.adapters.trouble import failure
 from agentcom.model.task import Usage
 from agentcom.settings import AgentSettings
@@ -25,21 +26,21 @@ class Events(Struct, frozen=True):
     """What the lines of a program mean that prints JSON objects with a `type`.
 
     Attributes:
-        session: type and path of the session's id; `model` likewise.
-        said, did: by type, where it stands what the agent says, and what it does.
+        begins: the type that says the session's id and the model, and where.
+        says: the type of what the agent says, in pieces, and where; lines of the role `user` are its prompt.
+        does: the type of a use of a tool, and where its name stands.
         quiet: types that say nothing.
-        over: the type of the terminal event; `ok` is where its success stands, and the word for that.
-        error: where that says what went wrong.
-        usage: by field of `Usage`, where it stands in the terminal event. What was read from a cache is taken from
-            `input_tokens`.
+        ends: the type of the terminal event.
+        ok: where its success stands, and the word for that.
+        error: where it says what went wrong.
+        usage: by field of `Usage`, where it stands there. What was read from a cache is a part of `input_tokens`.
     """
 
-    session: tuple[str, Path]
-    model: tuple[str, Path]
-    said: Mapping[str, Path]
-    did: Mapping[str, Path]
+    begins: tuple[str, Path, Path]
+    says: tuple[str, Path]
+    does: tuple[str, Path]
     quiet: frozenset[str]
-    over: str
+    ends: str
     ok: tuple[Path, str]
     error: Path
     usage: Mapping[str, Path]
@@ -51,9 +52,10 @@ class Row(Struct, frozen=True):
     Attributes:
         name: as in `agents.NAME.adapter`; also the program's.
         argv: its arguments, with `PROMPT_FILE` where it takes a file; else it gets the text on stdin.
-        canary: the same with `CANARY_TEXT` as its last argument.
-        model: its option for a model.
-        resume: its option for a session; empty: it cannot resume one.
+        canary: its arguments before `CANARY_TEXT`.
+        model: its option for a model; empty: it takes none.
+        allowed: what it may do without asking: to write files and to commit.
+        allowing: options that say this another way; where the settings have one of them, `allowed` is left out.
         exits: reasons by exit code.
         events: what its lines mean; None: they are text, and its exit code decides.
     """
@@ -61,26 +63,39 @@ class Row(Struct, frozen=True):
     name: str
     argv: tuple[str, ...]
     canary: tuple[str, ...]
-    model: str
-    resume: str = ""
+    model: str = ""
+    allowed: tuple[str, ...] = ()
+    allowing: tuple[str, ...] = ()
     exits: Mapping[int, str] = {}
     events: Events | None = None
 
 
+# https://geminicli.com/docs/cli/headless; fields and exit codes as in the code of 0.61.0, of which only the beginning
+# and failures were seen. By a session's id it can't be resumed.
 GEMINI = Row(
     name="gemini",
-    argv=("-p", "", "--output-format", "stream-json"),
-    canary=("--output-format", "stream-json", "-p"),
+    argv=("--output-format", "stream-json", "--skip-trust"),
+    canary=("--output-format", "stream-json", "--skip-trust", "-p"),
     model="--model",
-    resume="--resume",
-    exits={42: "misconfigured", 53: "context_exhausted"},
+    allowed=(
+        *("--approval-mode", "auto_edit", "--allowed-tools"),
+        ",".join(f"run_shell_command(git {command})" for command in ("add", "commit", "status", "diff", "log")),
+    ),
+    allowing=("--approval-mode", "--allowed-tools", "--yolo", "-y", "--policy"),
+    exits={
+        41: "auth_failed",
+        42: "misconfigured",
+        44: "misconfigured",
+        52: "misconfigured",
+        53: "context_exhausted",
+        55: "misconfigured",
+    },
     events=Events(
-        session=("init", ("session_id",)),
-        model=("init", ("model",)),
-        said={"message": ("content",)},
-        did={"tool_use": ("tool_name",)},
-        quiet=frozenset({"init", "tool_result", "error"}),
-        over="result",
+        begins=("init", ("session_id",), ("model",)),
+        says=("message", ("content",)),
+        does=("tool_use", ("tool_name",)),
+        quiet=frozenset({"tool_result", "error"}),
+        ends="result",
         ok=(("status",), "success"),
         error=("error", "message"),
         usage={
@@ -91,29 +106,35 @@ GEMINI = Row(
     ),
 )
 
+# https://aider.chat/docs/config/options.html
 AIDER = Row(
     name="aider",
     argv=("--message-file", PROMPT_FILE, "--yes-always", "--no-pretty", "--no-check-update"),
-    canary=("--yes-always", "--no-pretty", "--no-git", "--message"),
+    canary=("--yes-always", "--no-pretty", "--no-check-update", "--no-git", "--message"),
     model="--model",
 )
 
+# https://docs.openhands.dev/openhands/usage/cli/headless: it always does all that it likes.
 OPENHANDS = Row(
     name="openhands",
     argv=("--headless", "--json", "-f", PROMPT_FILE),
     canary=("--headless", "--json", "-t"),
-    model="",
 )
 
 
-class Preset:
+_command = Command()
+"""What is no event is taken as of any program."""
+
+
+class Preset(EventProgram):
     """An adapter by a row of the table."""
+
+    resumes = False
 
     def __init__(self, row: Row) -> None:
         self.name = row.name
         self.program = row.name
         self.structured = row.events is not None
-        self.resumes = bool(row.resume)
         self._row = row
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
@@ -121,52 +142,44 @@ class Preset:
         argv = (
             *filled(program_of(settings, self.program), prompt),
             *(prompt.prompt_file if part == PROMPT_FILE else part for part in row.argv),
-            *(option(row.resume, prompt.session) if row.resume else ()),
+            *(() if names_any(settings.arguments, *row.allowing) else row.allowed),
             *(option(row.model, settings.model) if row.model else ()),
             *filled(settings.arguments, prompt),
         )
         return Launch(argv, stdin=PROMPT_FILE not in row.argv)
 
+    def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        return _events_of(event, self._row.events) if self._row.events is not None else iter(())
+
     def parse(self, line: bytes) -> Sequence[Event]:
-        events = self._row.events
-        if events is None:
-            return (Alive(),) if line.strip() else ()
-        event = object_in(line)
-        return tuple(_events_of(event, events)) if event is not None else (NO_EVENT,)
+        return super().parse(line) if self.structured else _command.parse(line)
 
     def exited(self, code: int, last_words: str) -> Over:
         reason = self._row.exits.get(code)
         if reason:
             return Over(ok=False, reason=reason, detail=f"exit code {code}: {last_words}")
-        return ended_without_result(code, last_words) if self.structured else over_by_code(code, last_words)
-
-    def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
+        return super().exited(code, last_words) if self.structured else _command.exited(code, last_words)
 
     def canary(self, settings: AgentSettings) -> Launch:
         row = self._row
         model = option(row.model, settings.model) if row.model else ()
         return Launch((*aside(settings, self.program), *model, *row.canary, CANARY_TEXT), stdin=False)
 
-    def version(self, settings: AgentSettings) -> tuple[str, ...]:
-        return aside(settings, self.program, "--version")
-
 
 PRESETS = tuple(Preset(row) for row in (GEMINI, AIDER, OPENHANDS))
 
 
-def _events_of(event: Mapping[str, object], means: Events) -> Iterator[Event]:
+def _events_of(event: Mapping[str, Any], means: Events) -> Iterator[Event]:
     kind = line_of(event, "type")
-    if kind == means.session[0]:
-        yield Session(line_of(event, *means.session[1]))
-    if kind == means.model[0]:
-        yield Model(line_of(event, *means.model[1]))
-    if kind in means.said:
+    if kind == means.begins[0]:
+        yield Session(line_of(event, *means.begins[1]))
+        yield Model(line_of(event, *means.begins[2]))
+    elif kind == means.says[0]:
         if at(event, "role") != "user":
-            yield Said(text(event, *means.said[kind]))
-    elif kind in means.did:
-        yield Did(line_of(event, *means.did[kind]))
-    elif kind == means.over:
+            yield Said(piece(event, *means.says[1]), piece=True)
+    elif kind == means.does[0]:
+        yield Did(line_of(event, *means.does[1]))
+    elif kind == means.ends:
         yield Used(_usage(event, means), total=True)
         ok = line_of(event, *means.ok[0]) == means.ok[1]
         yield Over(ok=True) if ok else failure(text(event, *means.error))
@@ -174,7 +187,7 @@ def _events_of(event: Mapping[str, object], means: Events) -> Iterator[Event]:
         yield unknown(kind)
 
 
-def _usage(event: Mapping[str, object], means: Events) -> Usage:
+def _usage(event: Mapping[str, Any], means: Events) -> Usage:
     counts = {kind: whole(event, *path) for kind, path in means.usage.items()}
     read = counts.get("input_tokens", 0) - counts.get("cache_read_tokens", 0)
     return Usage(**{**counts, "input_tokens": max(0, read)})

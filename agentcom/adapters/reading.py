@@ -53,10 +53,15 @@ def items(value: object, *path: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def text(value: object, *path: str, limit: int = TEXT_MAX) -> str:
+def text(value: object, *path: str) -> str:
     """The text at a path, without what moves a cursor, and bounded; empty where there is none."""
+    return piece(value, *path).strip()
+
+
+def piece(value: object, *path: str) -> str:
+    """The same with the white space around it: a piece of a text."""
     found = at(value, *path)
-    return clean(found[:limit], keep_lines=True).strip() if isinstance(found, str) else ""
+    return clean(found[:TEXT_MAX], keep_lines=True) if isinstance(found, str) else ""
 
 
 def line_of(value: object, *path: str, width: int = LINE_WIDTH) -> str:

@@ -1,4 +1,8 @@
-"""How many tokens a text has, without a tokenizer: they are the providers' own, and some are not published."""
+"""How many tokens a text has, without a tokenizer: they are the providers' own, and some are not published.
+
+Compared with two that are, by `tests/adapters/texts`: prose and code come out up to a quarter too high, dense JSON and
+Asian scripts up to two fifths, and nothing more than a seventh too low.
+"""
 
 from __future__ import annotations
 

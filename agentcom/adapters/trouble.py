@@ -81,7 +81,7 @@ def failure(message: str, status: int = 0, *, otherwise: str = "agent_failed", r
     )
 
 
-def trouble(message: str, status: int = 0) -> Trouble:
-    """The same of a request that the program makes again by itself."""
-    over = failure(message, status, otherwise="retry_later")
+def trouble(message: str, status: int = 0, *, otherwise: str = "retry_later") -> Trouble:
+    """The same of a request that the program may make again by itself."""
+    over = failure(message, status, otherwise=otherwise)
     return Trouble(over.reason, over.detail, over.resets_after_s, over.resets_at_s)

@@ -22,6 +22,7 @@ from agentcom.model.lifecycle import ENDED, WAITING, TaskState
 from agentcom.model.task import ReadRecord, TaskSpec
 from agentcom.monitor import explain_view, task_view
 from agentcom.monitor.wishes import More
+from agentcom.scheduler.answers import MAX_ANSWER
 from agentcom.wording import one_line
 
 READ_MAX = 20_000
@@ -261,6 +262,8 @@ def answer(
     words = submission.read_stdin() if text == "-" else text
     if not words.strip():
         raise UsageError("the answer is empty", "Say what its agent should know")
+    if len(words.strip()) > MAX_ANSWER:
+        raise UsageError(f"the answer is longer than {MAX_ANSWER:,} characters")
 
     async def whole() -> int:
         async with context.client() as client:

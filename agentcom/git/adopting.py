@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 from msgspec import Struct
 
 from agentcom.git.clone import OURS
 from agentcom.git.parsing import HEADS, made_here
 from agentcom.git.rescue import save_commit
 from agentcom.git.running import Git
-from agentcom.git.worktree import Tree, holders
+from agentcom.git.worktree import Tree, holders, log_of
 
-REFLOG_BYTES = 4_000_000
+NOTHING_IN_COMMON = 1
+"""Exit code of `git merge-base`; with others it says that it cannot tell."""
 
 
 class Gathered(Struct, frozen=True):
@@ -29,18 +28,27 @@ class Gathered(Struct, frozen=True):
     detail: str = ""
 
 
-async def gathered(git: Git, tree: Tree) -> Gathered:
+async def gathered(git: Git, tree: Tree, base_sha: str = "") -> Gathered:
     """Move the task's branch on to what was committed in the worktree on another branch, or on none, if that goes on
     from it; else keep it on a rescue branch.
 
     Only commits that were made in this worktree count: an agent may have looked at somebody else's.
 
+    Args:
+        git: of the place.
+        tree: its worktree.
+        base_sha: a branch that has no history in common with it becomes a rescue branch; empty: none does.
+
     Raises:
         Trouble: the clone is damaged.
     """
     branch = git.place.branch
-    here = await git.commit_of("HEAD", gitdir=tree.gitdir) or await _last_made(git, tree)
     stands = await git.commit_of(HEADS + branch)
+    if stands and base_sha and (await git("merge-base", base_sha, stands)).code == NOTHING_IN_COMMON:
+        saved = await save_commit(git, stands)
+        await git.must("update-ref", "-d", HEADS + branch, stands)
+        return Gathered("", saved.branch, f"{branch} had no history in common with its base: kept on {saved.branch}")
+    here = await git.commit_of("HEAD", gitdir=tree.gitdir) or await _last_made(git, tree)
     if (
         not here
         or here == stands
@@ -48,16 +56,21 @@ async def gathered(git: Git, tree: Tree) -> Gathered:
         or not await _is_own(git, tree, here)
     ):
         return Gathered(stands)
-    where = tree.branch or "no branch"
-    if holder := next(holders(git, tree.gitdir), None):
-        saved = await save_commit(git, here)
-        return Gathered(
-            stands, saved.branch, f"{branch} is at work in {holder[1]}: commits made here are on {saved.branch}"
-        )
-    if (not stands and await _is_task_branch_to_be(git, here)) or (stands and await git.contains(here, stands)):
+    return await _gathered_from(git, tree, here, stands)
+
+
+async def _gathered_from(git: Git, tree: Tree, here: str, stands: str) -> Gathered:
+    branch, where = git.place.branch, tree.branch or "no branch"
+    holder = next(holders(git, tree.gitdir), None)
+    goes_on = await git.contains(here, stands) if stands else await _is_task_branch_to_be(git, here)
+    if holder is None and goes_on:
         await git.must("update-ref", HEADS + branch, here, stands)
         return Gathered(here, detail=f"commits on {where} were taken over to {branch}, which they go on from")
     saved = await save_commit(git, here)
+    if holder is not None:
+        return Gathered(
+            stands, saved.branch, f"{branch} is at work in {holder[1]}: what was made here is on {saved.branch}"
+        )
     return Gathered(stands, saved.branch, f"commits on {where} do not go on from {branch}: kept on {saved.branch}")
 
 
@@ -82,9 +95,4 @@ async def _is_task_branch_to_be(git: Git, sha: str) -> bool:
 
 def made_in(tree: Tree) -> list[str]:
     """The commits that were made in a worktree, oldest first, as far as its log goes back."""
-    try:
-        with (tree.gitdir / "logs" / "HEAD").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - REFLOG_BYTES))
-            return made_here(log.read().decode("utf-8", "replace").splitlines())
-    except OSError:
-        return []
+    return made_here(log_of(tree.gitdir))

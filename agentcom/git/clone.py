@@ -150,6 +150,7 @@ def configure(git: Git) -> None:
     (clone / "info").mkdir(exist_ok=True)
     for unwanted in (
         clone / "info" / "attributes",
+        clone / "info" / "exclude",
         clone / "info" / "grafts",
         clone / "objects" / "info" / "alternates",
     ):

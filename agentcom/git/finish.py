@@ -53,7 +53,7 @@ async def _finish(git: Git, started: Started, save: bool) -> Finished:
         await ready(git, "sha256" if len(started.base_sha) == 64 else "sha1")
         known = await _known(git, started)
         tree = await attached(git, known)
-        found = await gathered(git, tree)
+        found = await gathered(git, tree, started.base_sha)
         if not found.head_sha:
             await git.must("update-ref", branch_ref, known)
         head_sha = found.head_sha or known

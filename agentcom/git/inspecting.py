@@ -8,7 +8,8 @@ from agentcom.git.answering import answering
 from agentcom.git.clone import locked, opened
 from agentcom.git.parsing import HEADS
 from agentcom.git.place import Place
-from agentcom.git.worktree import attached, settled
+from agentcom.git.running import UNFIT, Trouble
+from agentcom.git.worktree import attached, holders, on_branch, settled
 
 FILE_BYTES = 1_048_576
 
@@ -25,16 +26,24 @@ def branch_at(worktree: Path) -> str:
 
 @answering
 async def file_at(place: Place, sha: str, path: str) -> bytes | None:
-    """What a file holds in a commit, up to `FILE_BYTES`; None if it is not there."""
+    """What a file holds in a commit, up to `FILE_BYTES`; None if it is not there. That git cannot tell is a
+    problem, and never an absence."""
     git = await opened(place)
+    if not await git.must("ls-tree", "--full-tree", "-z", sha, "--", path):
+        return None
     ran = await git("cat-file", "blob", f"{sha}:{path}")
-    return ran.out[:FILE_BYTES] if ran.ok else None
+    if not ran.ok:
+        raise Trouble(UNFIT, f"{path} at {sha[:12]} cannot be read: {ran.why}", local=True)
+    return ran.out[:FILE_BYTES]
 
 
 @answering
 async def restore(place: Place, sha: str) -> None:
-    """Put the worktree, in which nothing was uncommitted, back to this commit: what has come since is nobody's work."""
+    """Put the worktree, in which nothing was uncommitted, back to this commit on the task's branch: what has come since
+    is nobody's work. A branch that another worktree has taken meanwhile is left to that."""
     git = await opened(place)
     async with locked(git.clone, place.repository.timeout_s):
         tree = await attached(git, sha)
+        if not any(holders(git, tree.gitdir)):
+            await on_branch(git, tree, sha)
         await settled(git, tree, sha)

@@ -86,7 +86,7 @@ async def _made_ready(git: Git, seen: Seen, keep: bool) -> Ready:
     tree = await attached(git, seen.base_sha)
     await give_way(git, tree.gitdir)
     # An attempt whose sidecar died may have left commits on another branch.
-    found = await gathered(git, tree)
+    found = await gathered(git, tree, seen.base_sha)
     begun = await _beginning(git, seen)
     here = await git.commit_of("HEAD", gitdir=tree.gitdir)
     if not here:

@@ -20,6 +20,8 @@ from agentcom.git.running import UNFIT, Git, Trouble
 
 OWN = ".git-"
 
+LOG_BYTES = 4_000_000
+
 UNDER_WAY = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -99,10 +101,13 @@ async def attached(git: Git, head_sha: str) -> Tree:
         had_files = files.is_dir() and any(path.name != ".git" for path in files.iterdir())
         gitdir = gitdir_of(git.clone, files)
         repaired = ""
-        if gitdir is None or not _knows_its_head(gitdir):
+        if gitdir is None:
             stands = await git.commit_of(HEADS + git.place.branch)
-            gitdir = await _registered(git, gitdir, stands or head_sha)
+            gitdir = await _registered(git, stands or head_sha)
             repaired = "what git knew of the worktree was gone" if had_files else ""
+        elif not _knows_its_head(gitdir):
+            await _restore_head(git, gitdir)
+            repaired = "its HEAD was damaged"
         elif not (files / ".git").exists():
             repaired = "its .git was gone" if had_files else ""
         own = _join(gitdir, files)
@@ -113,6 +118,7 @@ async def attached(git: Git, head_sha: str) -> Tree:
         tree = Tree(files, gitdir, had_files, repaired)
         if had_files and not (gitdir / "index").exists():
             await index_anew(git, tree)
+        await _unhidden(git, tree)
     except OSError as error:
         raise Trouble(UNFIT, f"the worktree {files} cannot be used: {error}") from error
     return tree
@@ -125,10 +131,25 @@ def _knows_its_head(gitdir: Path) -> bool:
     return False
 
 
-async def _registered(git: Git, broken: Path | None, head_sha: str) -> Path:
+async def _restore_head(git: Git, gitdir: Path) -> None:
+    """HEAD is where the worktree's log last had it, else on the task's branch."""
+    was = next((line.partition("\t")[0].split(" ")[1:2] for line in reversed(log_of(gitdir))), [])
+    known = [sha for sha in was if is_sha(sha) and await git.commit_of(sha)]
+    write_if_other(gitdir / "HEAD", f"{known[0] if known else f'ref: {HEADS}{git.place.branch}'}\n")
+
+
+def log_of(gitdir: Path) -> list[str]:
+    """The lines of the log of a worktree's HEAD, oldest first, as far as it goes back; none where there is no log."""
+    try:
+        with (gitdir / "logs" / "HEAD").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
+            return log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+async def _registered(git: Git, head_sha: str) -> Path:
     """Have git make a worktree beside, without files, and take what it knows of it for this one."""
-    if broken is not None:
-        shutil.rmtree(broken, ignore_errors=True)
     files = git.place.worktree
     files.parent.mkdir(parents=True, exist_ok=True)
     beside = files.parent / f".{files.name}.{secrets.token_hex(4)}.new"
@@ -207,6 +228,27 @@ async def index_anew(git: Git, tree: Tree) -> None:
     _remove(tree.gitdir / "index")
     if await git.commit_of("HEAD", gitdir=tree.gitdir):
         await git.must("read-tree", "HEAD", gitdir=tree.gitdir)
+
+
+async def _unhidden(git: Git, tree: Tree) -> None:
+    """Git looks at every file again: changes to one that an agent has marked as assumed unchanged, or as skipped, would
+    not be seen, and what checks look at would not be what is committed."""
+    if not (tree.gitdir / "index").exists():
+        return
+    listed = await git("ls-files", "-v", "-z", "--cached", gitdir=tree.gitdir, worktree=tree.files)
+    if not listed.ok:
+        # Damaged, or too large to be looked through: the files tell all that it did, but for what was staged.
+        await index_anew(git, tree)
+        return
+    for option, hidden in (("--no-assume-unchanged", bytes.islower), ("--no-skip-worktree", _is_skipped)):
+        paths = b"".join(entry[2:] + b"\0" for entry in listed.out.split(b"\0") if entry and hidden(entry[:1]))
+        if paths:
+            options = [option, "-z", "--stdin"]
+            await git.must("update-index", *options, gitdir=tree.gitdir, worktree=tree.files, stdin=paths)
+
+
+def _is_skipped(tag: bytes) -> bool:
+    return tag in b"Ss"
 
 
 async def reborn(git: Git, tree: Tree, head_sha: str) -> None:

@@ -15,7 +15,7 @@ from agentcom.model.costs import TOTAL, Costs, day_and_agent
 from agentcom.model.task import NO_USAGE, ReadRecord, Usage
 from agentcom.monitor.outcome_view import dollars
 from agentcom.monitor.table import Column, lay_out, said
-from agentcom.wording import age, one_line
+from agentcom.wording import LONGEST_S, age, one_line
 
 OVERHEAD_MAX = 0.2
 """Coordination may take this share of the tokens of the work,"""
@@ -134,7 +134,7 @@ def sentence(total: Costs) -> str:
 
 
 def _row(costs: Costs) -> list[Text]:
-    worked = age(costs.seconds) if costs.seconds >= 1 else ""
+    worked = age(min(costs.seconds, LONGEST_S)) if costs.seconds >= 1 else ""
     return [said(f"{costs.attempts:,}"), said(f"{costs.completed:,}"), *_usage(costs.usage), said(worked)]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from agentcom.git.environment import quiet_environ
 from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.probing import probe
 
@@ -90,10 +91,6 @@ def _problem_of(place: Path, free_bytes: int) -> str:
 async def _git_problem(repo: str, environ: dict[str, str], folder: Path) -> str:
     if repo.startswith("-"):
         return f"the repository {repo!r} begins with a hyphen, which git would take for an option"
-    # Nobody is there to type a password, and a helper that asks in a window would hang.
-    defaults = {"GIT_ASKPASS": "", "GIT_SSH_COMMAND": "ssh", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
-    environ = defaults | environ
-    environ |= {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": f"{environ['GIT_SSH_COMMAND']} -o BatchMode=yes"}
     argv = ["git", "ls-remote", "--quiet", "--", repo, "HEAD"]
-    ended = await probe(argv, environ, Path(), str(folder / "self-test" / "git"))
+    ended = await probe(argv, quiet_environ(environ), Path(), str(folder / "self-test" / "git"))
     return f"the repository {repo} cannot be reached: git ls-remote {ended}" if ended else ""

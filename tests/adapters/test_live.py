@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agentcom.adapters.base import Adapter
+from agentcom.adapters.base import Adapter, Over, Prompt
 from agentcom.adapters.registry import BUILT_IN
 from agentcom.model.task import Usage
 from agentcom.settings import AgentSettings
-from tests.adapters.scenarios import PATIENCE_S, SCENARIOS, TEXT, Played, find_program, play
+from tests.adapters.scenarios import PATIENCE_S, SCENARIOS, TEXT, Played, find_program, play, turn_in
 from tests.standin import Model, Say
 
 pytestmark = pytest.mark.process
@@ -136,14 +136,31 @@ def test_its_canary_reaches_the_model(name: str, tmp_path: Path) -> None:
         assert len(model.requests) == 1
 
 
-def ended(argv: tuple[str, ...], environ: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+def ended(
+    argv: tuple[str, ...], environ: dict[str, str], folder: Path, told: str = ""
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         argv,
         cwd=folder,
         env=environ,
-        stdin=subprocess.DEVNULL,
+        input=told,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
         check=False,
     )
+
+
+def test_an_agent_is_driven_by_its_protocol(tmp_path: Path) -> None:
+    program, adapter = program_of("opencode"), BUILT_IN["acp"]
+    with Model() as model:
+        model.script([Say("Done.")])
+        settings = AgentSettings(adapter="acp", command=(program, "acp"), model=model.model_for("opencode"))
+        launch = adapter.argv(Prompt(text=TEXT, workspace=str(tmp_path), agent="oak"), settings)
+        environ = {"PATH": os.environ["PATH"]} | model.environ_for("opencode", tmp_path / "home")
+        made = ended(launch.argv, environ, tmp_path, TEXT)
+        turn = turn_in(adapter, made.returncode, made.stdout.encode(), made.stderr)
+        assert turn.over == Over(ok=True, summary="Done.")
+        assert TEXT in strings_in(model.requests[0].body)
+        assert (turn.model, turn.context_size) == (settings.model, 100_000)
+        assert turn.session

@@ -34,6 +34,7 @@ NOT_HERE = "redis://127.0.0.1:1"
         (("retry", "tk-123456", "--add-usd", "-1"), 2, "--add-usd: expected dollars"),
         (("retry", "tk-123456", "--add-tokens", "x"), 2, "--add-tokens: expected a number"),
         (("answer", "tk-123456", " "), 2, "the answer is empty"),
+        (("answer", "tk-123456", "x" * 16_001), 2, "the answer is longer than 16,000 characters"),
         (("answer", "tk-1234567890", "yes"), 1, "has no task 'tk-1234567890'"),
         (("answer", "01234567-89ab-7cde-8f01-23456789abcd", "yes"), 1, "there is no task"),
         (("costs", "--days", "0"), 2, "--days"),

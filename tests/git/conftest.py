@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.git.lab import Lab
+from tests.git.lab import Begun, Lab
 
 
 @pytest.fixture
@@ -42,3 +42,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lab(tmp_path: Path, template: Path) -> Lab:
     return Lab(tmp_path, template)
+
+
+@pytest.fixture
+async def begun(lab: Lab) -> Begun:
+    """A place, and what its start answered."""
+    place = lab.place()
+    return place, await lab.started(place)

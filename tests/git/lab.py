@@ -15,6 +15,8 @@ TASK = "01934a7e-6f10-7c3a-9b54-0e6d7c9f21c4"
 BRANCH = f"oak/{TASK}"
 TOKEN = "1-abcd"
 
+Begun = tuple[Place, Started]
+
 
 class Lab:
     """One origin, and whoever works on it.

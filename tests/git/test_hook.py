@@ -74,7 +74,7 @@ async def test_an_attempt_that_has_lost_the_task_may_not_push(lab: Lab):
     lab.commit(place.worktree)
     arm(place, "2-new", began)
     assert "attempt 1-old has this task no longer" in lab.agent_pushes(place, token="1-old").stderr
-    assert "AGENTCOM_ATTEMPT is not set" in lab.agent_pushes(place, token="").stderr
+    assert "AGENTCOM_FENCE is not set" in lab.agent_pushes(place, token="").stderr
     assert lab.agent_pushes(place, token="2-new").returncode == 0
 
 

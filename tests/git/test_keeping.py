@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentcom.git import GitProblem
+from agentcom.git import GitProblem, file_at
 from agentcom.git.keeping import drop, merged
 from tests.git.lab import BRANCH, TASK, Lab
 
@@ -104,3 +104,16 @@ async def test_whether_it_is_merged_cannot_be_told_while_origin_is_away(lab: Lab
     answer = await merged(place)
     assert isinstance(answer, GitProblem)
     assert answer.reason == "git_fetch_failed"
+
+
+async def test_a_file_that_cannot_be_read_is_not_one_that_is_not_there(lab: Lab) -> None:
+    """The checks of a repository are such a file: work must not count as checked as git could not tell them."""
+    place = lab.place()
+    began = await lab.started(place)
+    assert await file_at(place, began.base_sha, "nowhere.toml") is None
+    assert await file_at(place, began.base_sha, "README") == b"project\n"
+    clone = place.repository.clone
+    blob = lab.git("rev-parse", f"{began.base_sha}:README", cwd=clone)
+    (clone / "objects" / blob[:2] / blob[2:]).unlink()
+    assert isinstance(await file_at(place, began.base_sha, "README"), GitProblem)
+    assert isinstance(await file_at(place, "0" * 40, "README"), GitProblem)

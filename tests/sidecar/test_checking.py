@@ -35,9 +35,11 @@ class Bench:
     async def run(self, *commands: str, limit_s: float = 20.0) -> list[Check]:
         checker = Checker("oak", self.environ, limit_s, 0.3)
         with anyio.fail_after(30):
-            return await checker.run(
+            checks = await checker.run(
                 commands, self.folder, SHA, str(self.folder / "task.json"), self.folder / "kept", self.heard
             )
+        assert isinstance(checks, list)
+        return checks
 
 
 @pytest.fixture

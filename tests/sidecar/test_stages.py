@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentcom.adapters.base import Turn
-from agentcom.git.place import Finished, GitProblem
+from agentcom.git.place import Finished, GitProblem, Started
 from agentcom.model.codec import MAX_REPORT_BYTES, encode
 from agentcom.model.messages import Finished as Finished_
 from agentcom.model.task import Check, Evidence, Outcome, PullRequest, Usage
 from agentcom.sidecar.runners.progress import Progress
-from agentcom.sidecar.runners.stages import Done, Next, Rules, after_checks, after_look, after_turn, completed
+from agentcom.sidecar.runners.stages import Done, Next, Rules, after_checks, after_look, after_turn, at_start, completed
 from agentcom.sidecar.runners.turnend import TurnEnd
 
 GIT = Rules(max_returns=2, repository=True)
@@ -168,3 +168,10 @@ def test_what_checks_printed_is_kept_as_far_as_a_report_can_carry_it() -> None:
     report = Finished_(agent="oak", incarnation="i", task="t", token="k", outcome=outcome)
     assert len(encode(report)) < MAX_REPORT_BYTES / 10
     assert {len(check.tail) for check in outcome.checks} == {200, 1_500}
+
+
+def test_what_git_could_not_bring_together_the_agent_is_told_from_the_beginning() -> None:
+    clean = Started("main", "b", "h", resumed=True)
+    assert at_start(Progress(), clean, ("make test",)) == Progress(started=clean, commands=("make test",))
+    torn = Started("main", "b", "h", resumed=True, conflicts=("a.py", "b.py"))
+    assert at_start(Progress(), torn, ()).problem.endswith("(merge origin/main: a.py, b.py)")

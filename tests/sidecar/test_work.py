@@ -179,6 +179,46 @@ async def test_what_checks_leave_behind_is_no_work_of_the_agent(bench: Workbench
     assert "litter.txt" not in git(bench.origin, "ls-tree", "--name-only", f"oak/{bench.task}")
 
 
+async def test_each_check_sees_the_commit_and_not_what_an_earlier_one_made_of_it(bench: Workbench) -> None:
+    """What is pushed is the commit, so a formatter that is a check must not make the tests pass."""
+    checks = (
+        "sh -c 'echo formatted >> README.md; echo made > made.txt'",
+        "grep -q formatted README.md",
+        "cat made.txt",
+    )
+    outcome = await bench.run("oak", WORK, spec={"checks": checks}, policy=replace(POLICY, max_returns=0))
+    assert outcome.reason == "verification_failed"
+    assert [check.passed for check in outcome.checks] == [True, False, False, True]
+
+
+HIDDEN_CHANGES = {
+    "assumed unchanged": "git update-index --assume-unchanged README.md; echo needed >> README.md",
+    "skipped": "git update-index --skip-worktree README.md; echo needed >> README.md",
+    "excluded": 'echo new.txt > "$(git rev-parse --git-common-dir)/info/exclude"; echo needed > new.txt',
+}
+
+
+@pytest.mark.parametrize("hide", HIDDEN_CHANGES.values(), ids=HIDDEN_CHANGES.keys())
+async def test_a_change_that_git_was_told_not_to_look_at_is_uncommitted_work(bench: Workbench, hide: str) -> None:
+    bench.commit({"check.sh": "grep -rq needed --include='*.*' . --exclude=check.sh\n", "other.md": "one\n"})
+    script = f"{hide}; echo two >> other.md; git add other.md; git commit -qm other"
+    outcome = await bench.run("oak", script, policy=replace(POLICY, max_returns=0))
+    assert (outcome.result, outcome.reason) == ("failed", "uncommitted"), outcome
+    assert outcome.evidence is not None
+    rescued = git(bench.origin, "grep", "-h", "needed", outcome.evidence.rescue, "--", "README.md", "new.txt")
+    assert rescued == "needed"
+
+
+async def test_a_check_that_goes_to_another_branch_changes_nothing_there(bench: Workbench) -> None:
+    checks = ("git checkout -q -b elsewhere origin/main", "test -d .git -o -f .git")
+    outcome = await bench.run("oak", WORK, spec={"checks": checks})
+    assert outcome.result == "completed", outcome
+    clone = next((bench.agent_folder("oak").parent.parent / "clones").glob("*.git"))
+    assert git(clone, "rev-parse", "elsewhere") == git(bench.origin, "rev-parse", "main")
+    worktree = bench.agent_folder("oak") / "workspaces" / bench.task
+    assert git(worktree, "branch", "--show-current") == f"oak/{bench.task}"
+
+
 async def test_a_stale_base_that_conflicts_goes_back_to_the_agent(bench: Workbench) -> None:
     script = f"""
         if [ -e $HOME/woken ]; then

@@ -2,8 +2,11 @@
 
     with Model() as model:
         model.script([Write("a.txt", "hello"), Run("git add -A && git commit -qm done"), Say("Done.")])
-        environ = os.environ | model.environ_for("claude", home)
-        subprocess.run(["claude", "-p", *model.arguments_for("claude"), "…"], env=environ)
+        environ = os.environ | model.environ_for("codex")
+        subprocess.run(["codex", "exec", *model.arguments_for("codex"), "…"], env=environ)
+
+In an agent's settings: `env = model.environ_for(NAME)`, `arguments = model.arguments_for(NAME)` and
+`model = model.model_for(NAME)`. Agents that are to follow different scripts get different keys.
 
 It speaks Anthropic's Messages, OpenAI's Responses and the chat completions of most others. Each request of an agent
 takes one step of the script; requests without tools, such as for a title, take none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -60,6 +61,7 @@ class Model:
         self._steps: dict[str, list[Step | Callable[[dict[str, Any]], Step]]] = defaultdict(list)
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._homes = tempfile.TemporaryDirectory(prefix="standin-", ignore_cleanup_errors=True)
         self._server = _Server(("127.0.0.1", 0), _handler_for(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -72,6 +74,7 @@ class Model:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self._homes.cleanup()
 
     async def __aenter__(self) -> Model:
         return self.__enter__()
@@ -91,8 +94,12 @@ class Model:
         with self._lock:
             self._steps[key] = list(steps)
 
-    def environ_for(self, program: str, home: Path, key: str = KEY) -> dict[str, str]:
-        """The variables with which a program speaks with this model, and keeps its own files under `home`."""
+    def environ_for(self, program: str, home: Path | None = None, key: str = KEY) -> dict[str, str]:
+        """The variables with which a program speaks with this model, and keeps its own files under `home`.
+
+        Without a home it gets one that goes with the model; the same for the same program and key.
+        """
+        home = home or Path(self._homes.name) / f"{program}-{key}"
         home.mkdir(parents=True, exist_ok=True)
         common = {"HOME": str(home), **NO_OTHER_NETWORK}
         match program:

@@ -14,7 +14,7 @@ from agentcom.model.task import Outcome, PullRequest
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import Policy
 from agentcom.sidecar.runners.base import DETAIL_MAX, Job, bounded, ignore, unfit
-from agentcom.sidecar.runners.checking import Checker
+from agentcom.sidecar.runners.checking import Checker, leave
 from agentcom.sidecar.runners.files import AttemptFiles
 from agentcom.sidecar.runners.progress import Progress, finished_before, load, save
 from agentcom.sidecar.runners.publishing import Patience, publish
@@ -25,6 +25,7 @@ from agentcom.sidecar.runners.stages import (
     after_checks,
     after_look,
     after_turn,
+    at_start,
     completed,
     resumed_at_checks,
     told,
@@ -124,7 +125,7 @@ class Attempt:
         if isinstance(named, str):
             return Outcome("failed", "checks_unreadable", bounded(named, DETAIL_MAX))
         commands = tuple(dict.fromkeys((*self._job.spec.checks, *named)))
-        progress = replace(self._progress, started=started, commands=commands)
+        progress = at_start(self._progress, started, commands)
         earlier = finished_before(self._files, self._job.spec.id, started.head_sha)
         if earlier is not None:
             self._say("an earlier attempt was done, and could not be published: its work is checked once more")
@@ -226,13 +227,12 @@ class Attempt:
                 self._files.mark,
                 self._files.checks / str(progress.turn),
                 self._job.printed,
+                self._desk.restore if self._desk is not None else leave,
             )
         except OSError as error:
             return Done(told(progress, unfit(f"what checks print cannot be kept: {error}")))
-        if self._desk is not None:
-            unlike = await self._desk.restore(sha)
-            if unlike is not None:
-                return Done(told(progress, Outcome("failed", unlike.reason, unlike.detail)))
+        if isinstance(found, GitProblem):
+            return Done(told(progress, Outcome("failed", found.reason, found.detail)))
         return after_checks(progress, found, self._rules)
 
     async def _publish(self) -> Outcome:

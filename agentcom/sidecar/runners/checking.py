@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import anyio
 
 from agentcom.ending import MARK, end_tree
+from agentcom.git.place import GitProblem
 from agentcom.model.task import Check
 from agentcom.sidecar.runners.base import bounded
 from agentcom.sidecar.runners.files import read_file
@@ -19,6 +20,10 @@ POLL_S = 0.05
 TAIL_BYTES = 4_000
 OUTPUT_MAX_BYTES = 64 * 1_048_576
 """A check that prints more is ended: it has failed."""
+
+
+async def leave(_: str) -> None:
+    """What a check leaves behind stays."""
 
 
 class Checker:
@@ -54,7 +59,8 @@ class Checker:
         mark: str,
         kept: Path,
         printed: Callable[[bytes], None],
-    ) -> list[Check]:
+        restore: Callable[[str], Awaitable[GitProblem | None]] = leave,
+    ) -> list[Check] | GitProblem:
         """Run them all, also after one has failed: the agent is told of everything at once.
 
         Args:
@@ -64,6 +70,8 @@ class Checker:
             mark: by which their processes are found, as those of the attempt.
             kept: folder for what they print.
             printed: is told of that too, for people.
+            restore: brings the workspace back to the commit, after each of them: a check that changes files must not
+                make the next one pass. A problem that it meets ends this.
 
         Raises:
             OSError: what they print cannot be kept.
@@ -76,6 +84,9 @@ class Checker:
             done.append(check)
             if check.tail:
                 printed(check.tail.encode("utf-8", "backslashreplace") + b"\n")
+            unlike = await restore(sha)
+            if unlike is not None:
+                return unlike
         return done
 
     async def _check(self, command: str, workspace: Path, sha: str, mark: str, output: Path) -> Check:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agentcom.git.place import Finished, GitProblem
+from agentcom.git.place import Finished, GitProblem, Started
 from agentcom.model.task import NO_USAGE, Check, Outcome, PullRequest
 from agentcom.sidecar.runners.base import DETAIL_MAX, bounded
 from agentcom.sidecar.runners.progress import Progress
@@ -95,6 +95,12 @@ def after_checks(progress: Progress, checks: Sequence[Check], rules: Rules) -> N
         return Next(replace(progress, stage="publish"))
     problem = GitProblem("verification_failed", f"failed checks: {', '.join(check.command for check in failed)}")
     return _short(progress, problem, rules, failed)
+
+
+def at_start(progress: Progress, started: Started, commands: tuple[str, ...]) -> Progress:
+    """Git is ready, and it is known what the work has to pass. What git could not bring together, the agent is told."""
+    problem = f"{SENT_BACK['stale_base']} (merge origin/{started.base}: {', '.join(started.conflicts)})"
+    return replace(progress, started=started, commands=commands, problem=problem if started.conflicts else "")
 
 
 def resumed_at_checks(progress: Progress, earlier: Progress) -> Progress:
