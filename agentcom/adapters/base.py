@@ -62,7 +62,13 @@ class Prompt(Struct, frozen=True):
 
 
 class Launch(Struct, frozen=True):
-    """How a program is to be started: never by a shell. `stdin` is closed, or carries the prompt."""
+    """How a program is to be started: never by a shell.
+
+    Attributes:
+        argv: the program and its arguments.
+        env: variables that it needs; what the agent's settings set goes over them.
+        stdin: carries the prompt; else it is closed.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = {}

@@ -47,10 +47,10 @@ ALLOWED = (
 ENVIRON = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
-    "CLAUDE_CODE_MAX_RETRIES": "3",
+    "CLAUDE_CODE_MAX_RETRIES": "6",
 }
-"""It is not to update itself between two tasks, nor to try for minutes what its provider refuses: the pool waits for a
-limit, or gives the work to another agent."""
+"""It is not to update itself between two tasks. What its provider refuses it tries again for about half a minute, which
+is less than an agent has to show life and more than most troubles take; by itself it would for several minutes."""
 
 OF_PROGRAM = "<synthetic>"
 """The model of messages that the program itself writes, such as for an error, which the result tells too."""
@@ -109,7 +109,8 @@ def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
         case "assistant":
             yield from _of_message(event)
         case "user":
-            pass
+            # A tool has done what the agent wanted.
+            yield Alive()
         case "rate_limit_event":
             if at(event, "rate_limit_info", "status") == "rejected":
                 resets_at_s = amount(event, "rate_limit_info", "resetsAt")

@@ -32,17 +32,14 @@ class Codex(EventProgram):
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
-        # What a resumed session takes is less than what a new one does; the sandbox is set for both as configuration.
+        # Options go before `resume`, which takes fewer of them itself.
         argv = (
             *filled(program_of(settings, self.program), prompt),
-            "exec",
-            *(("resume",) if prompt.session else ()),
-            "--json",
-            "--skip-git-repo-check",
+            *("exec", "--json", "--skip-git-repo-check"),
             *(() if names_any(settings.arguments, *SANDBOXES) else _sandbox(prompt.writable)),
             *option("-m", settings.model),
             *filled(settings.arguments, prompt),
-            *((prompt.session,) if prompt.session else ()),
+            *option("resume", prompt.session),
             FROM_STDIN,
         )
         return Launch(argv)
@@ -109,7 +106,7 @@ def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
             yield from _of_deed(line_of(item, "command"), item, completed)
         case "file_change":
             paths = [line_of(change, "path") for change in items(item, "changes")]
-            yield from _of_deed(line_of({"paths": f"edit {' '.join(paths[:20])}"}, "paths"), item, completed)
+            yield from _of_deed(line_of(f"edit {' '.join(paths[:20])}"), item, completed)
         case "mcp_tool_call":
             yield from _of_deed(f"{line_of(item, 'server')} {line_of(item, 'tool')}", item, completed)
         case "web_search":
@@ -122,10 +119,13 @@ def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
 
 
 def _of_deed(what: str, item: object, completed: bool) -> Iterator[Event]:
+    """Said once where that is so, by its beginning or by its end; twice does no harm."""
     if completed and at(item, "status") == "declined":
         yield Denied(what)
+    elif completed and at(item, "type") == "command_execution":
+        yield Alive()
     else:
-        yield Did(what) if not completed else Alive()
+        yield Did(what)
 
 
 def _usage(usage: object) -> Usage:

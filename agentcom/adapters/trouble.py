@@ -49,7 +49,7 @@ _OF_WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "retry_later",
-        r"overloaded|\b5[0-9][0-9]\b|internal server error|bad gateway|service unavailable|stream disconnected"
+        r"overloaded|\b(?:500|502|503|504|529)\b|internal server error|bad gateway|service unavailable|stream disconnected"
         r"|connection|econn|enotfound|socket|network|timed? ?out|high demand",
     ),
 )

@@ -60,7 +60,7 @@ _COMMA_BEFORE_URL = re.compile(r",\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SEPARATORS = {"retry_delays_s": _COMMA, "env_pass": _COMMA, "urls": _COMMA_BEFORE_URL}
 
 # An argv is never split: as one text it is a JSON array.
-_ARGV = frozenset({"command", "self_test"})
+_ARGV = frozenset({"command", "self_test", "arguments"})
 
 # Never repeated in a message: they hold passwords.
 _SECRET = frozenset({"redis", "env", "urls"})
