@@ -1,6 +1,7 @@
 """What an adapter is, and what it can say of a line that an agent's program printed.
 
-An adapter is registered by an entry point of the group `agentcom.adapters`, which names an object of this protocol.
+An adapter is registered by an entry point of the group `agentcom.adapters`, which names an object of this protocol: see
+`agentcom.adapters.registry`. `agentcom.adapters.program` has what most of them share.
 """
 
 from __future__ import annotations

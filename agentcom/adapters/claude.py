@@ -79,7 +79,24 @@ class Claude(EventProgram):
         return Launch(argv, ENVIRON)
 
     def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        return _events_of(event)
+        match at(event, "type"):
+            case "system":
+                yield from _of_system(event)
+            case "stream_event":
+                yield from _of_stream(event)
+            case "assistant":
+                yield from _of_message(event)
+            case "user":
+                if any(at(block, "type") == "tool_result" for block in items(event, "message", "content")):
+                    yield Alive()
+            case "rate_limit_event":
+                if at(event, "rate_limit_info", "status") == "rejected":
+                    resets_at_s = amount(event, "rate_limit_info", "resetsAt")
+                    yield Trouble("rate_limited", "its provider's limit is reached", resets_at_s=resets_at_s)
+            case "result":
+                yield from _of_result(event)
+            case kind:
+                yield unknown(kind)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         return aside(settings, self.program, "auth", "status")
@@ -98,27 +115,6 @@ class Claude(EventProgram):
 
 def _dollars(usd: float) -> str:
     return f"{usd:.4f}" if usd > 0 else ""
-
-
-def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
-    match at(event, "type"):
-        case "system":
-            yield from _of_system(event)
-        case "stream_event":
-            yield from _of_stream(event)
-        case "assistant":
-            yield from _of_message(event)
-        case "user":
-            # A tool has done what the agent wanted.
-            yield Alive()
-        case "rate_limit_event":
-            if at(event, "rate_limit_info", "status") == "rejected":
-                resets_at_s = amount(event, "rate_limit_info", "resetsAt")
-                yield Trouble("rate_limited", "its provider's limit is reached", resets_at_s=resets_at_s)
-        case "result":
-            yield from _of_result(event)
-        case kind:
-            yield unknown(kind)
 
 
 def _of_system(event: Mapping[str, Any]) -> Iterator[Event]:

@@ -45,7 +45,25 @@ class Codex(EventProgram):
         return Launch(argv)
 
     def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        return _events_of(event)
+        match at(event, "type"):
+            case "thread.started":
+                yield Session(line_of(event, "thread_id"))
+            case "turn.started":
+                pass
+            case "item.started" | "item.updated" | "item.completed" as kind:
+                yield from _of_item(at(event, "item"), completed=kind == "item.completed")
+            case "turn.completed":
+                # Of a resumed session it is that of all its turns.
+                usage = _usage(at(event, "usage"))
+                yield Used(usage, total=True, session_usage=usage)
+                yield Over(ok=True)
+            case "turn.failed":
+                yield failure(text(event, "error", "message"))
+            case "error":
+                # Also said of a request that is made again; a turn that fails for it says so by its own event.
+                yield trouble(text(event, "message"))
+            case kind:
+                yield unknown(kind)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         # It looks at configuration, credentials and whether the provider can be reached; `login status` knows of no
@@ -71,28 +89,6 @@ def _sandbox(writable: Sequence[str]) -> tuple[str, ...]:
     """It may write in its workspace, but for `.git`; so it could not commit to where that points."""
     roots = f"sandbox_workspace_write.writable_roots={encode(list(writable)).decode()}"
     return ("-c", 'sandbox_mode="workspace-write"', *(("-c", roots) if writable else ()))
-
-
-def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
-    match at(event, "type"):
-        case "thread.started":
-            yield Session(line_of(event, "thread_id"))
-        case "turn.started":
-            pass
-        case "item.started" | "item.updated" | "item.completed" as kind:
-            yield from _of_item(at(event, "item"), completed=kind == "item.completed")
-        case "turn.completed":
-            # Of a resumed session it is that of all its turns.
-            usage = _usage(at(event, "usage"))
-            yield Used(usage, total=True, session_usage=usage)
-            yield Over(ok=True)
-        case "turn.failed":
-            yield failure(text(event, "error", "message"))
-        case "error":
-            # Also said of a request that is made again; a turn that fails for it says so by its own event.
-            yield trouble(text(event, "message"))
-        case kind:
-            yield unknown(kind)
 
 
 def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
