@@ -1,6 +1,7 @@
 """What an adapter is, and what it can say of a line that an agent's program printed.
 
-An adapter is registered by an entry point of the group `agentcom.adapters`, which names an object of this protocol.
+An adapter is registered by an entry point of the group `agentcom.adapters`, which names an object of this protocol: see
+`agentcom.adapters.registry`. `agentcom.adapters.program` has what most of them share.
 """
 
 from __future__ import annotations
@@ -62,7 +63,13 @@ class Prompt(Struct, frozen=True):
 
 
 class Launch(Struct, frozen=True):
-    """How a program is to be started: never by a shell. `stdin` is closed, or carries the prompt."""
+    """How a program is to be started: never by a shell.
+
+    Attributes:
+        argv: the program and its arguments.
+        env: variables that it needs; what the agent's settings set goes over them.
+        stdin: carries the prompt; else it is closed.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = {}

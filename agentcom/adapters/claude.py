@@ -47,10 +47,10 @@ ALLOWED = (
 ENVIRON = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
-    "CLAUDE_CODE_MAX_RETRIES": "3",
+    "CLAUDE_CODE_MAX_RETRIES": "6",
 }
-"""It is not to update itself between two tasks, nor to try for minutes what its provider refuses: the pool waits for a
-limit, or gives the work to another agent."""
+"""It is not to update itself between two tasks. What its provider refuses it tries again for about half a minute, which
+is less than an agent has to show life and more than most troubles take; by itself it would for several minutes."""
 
 OF_PROGRAM = "<synthetic>"
 """The model of messages that the program itself writes, such as for an error, which the result tells too."""
@@ -79,7 +79,24 @@ class Claude(EventProgram):
         return Launch(argv, ENVIRON)
 
     def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        return _events_of(event)
+        match at(event, "type"):
+            case "system":
+                yield from _of_system(event)
+            case "stream_event":
+                yield from _of_stream(event)
+            case "assistant":
+                yield from _of_message(event)
+            case "user":
+                if any(at(block, "type") == "tool_result" for block in items(event, "message", "content")):
+                    yield Alive()
+            case "rate_limit_event":
+                if at(event, "rate_limit_info", "status") == "rejected":
+                    resets_at_s = amount(event, "rate_limit_info", "resetsAt")
+                    yield Trouble("rate_limited", "its provider's limit is reached", resets_at_s=resets_at_s)
+            case "result":
+                yield from _of_result(event)
+            case kind:
+                yield unknown(kind)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         return aside(settings, self.program, "auth", "status")
@@ -98,26 +115,6 @@ class Claude(EventProgram):
 
 def _dollars(usd: float) -> str:
     return f"{usd:.4f}" if usd > 0 else ""
-
-
-def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
-    match at(event, "type"):
-        case "system":
-            yield from _of_system(event)
-        case "stream_event":
-            yield from _of_stream(event)
-        case "assistant":
-            yield from _of_message(event)
-        case "user":
-            pass
-        case "rate_limit_event":
-            if at(event, "rate_limit_info", "status") == "rejected":
-                resets_at_s = amount(event, "rate_limit_info", "resetsAt")
-                yield Trouble("rate_limited", "its provider's limit is reached", resets_at_s=resets_at_s)
-        case "result":
-            yield from _of_result(event)
-        case kind:
-            yield unknown(kind)
 
 
 def _of_system(event: Mapping[str, Any]) -> Iterator[Event]:

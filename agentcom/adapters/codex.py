@@ -32,23 +32,38 @@ class Codex(EventProgram):
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
-        # What a resumed session takes is less than what a new one does; the sandbox is set for both as configuration.
+        # Options go before `resume`, which takes fewer of them itself.
         argv = (
             *filled(program_of(settings, self.program), prompt),
-            "exec",
-            *(("resume",) if prompt.session else ()),
-            "--json",
-            "--skip-git-repo-check",
+            *("exec", "--json", "--skip-git-repo-check"),
             *(() if names_any(settings.arguments, *SANDBOXES) else _sandbox(prompt.writable)),
             *option("-m", settings.model),
             *filled(settings.arguments, prompt),
-            *((prompt.session,) if prompt.session else ()),
+            *option("resume", prompt.session),
             FROM_STDIN,
         )
         return Launch(argv)
 
     def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        return _events_of(event)
+        match at(event, "type"):
+            case "thread.started":
+                yield Session(line_of(event, "thread_id"))
+            case "turn.started":
+                pass
+            case "item.started" | "item.updated" | "item.completed" as kind:
+                yield from _of_item(at(event, "item"), completed=kind == "item.completed")
+            case "turn.completed":
+                # Of a resumed session it is that of all its turns.
+                usage = _usage(at(event, "usage"))
+                yield Used(usage, total=True, session_usage=usage)
+                yield Over(ok=True)
+            case "turn.failed":
+                yield failure(text(event, "error", "message"))
+            case "error":
+                # Also said of a request that is made again; a turn that fails for it says so by its own event.
+                yield trouble(text(event, "message"))
+            case kind:
+                yield unknown(kind)
 
     def self_test(self, settings: AgentSettings) -> tuple[str, ...]:
         # It looks at configuration, credentials and whether the provider can be reached; `login status` knows of no
@@ -76,28 +91,6 @@ def _sandbox(writable: Sequence[str]) -> tuple[str, ...]:
     return ("-c", 'sandbox_mode="workspace-write"', *(("-c", roots) if writable else ()))
 
 
-def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
-    match at(event, "type"):
-        case "thread.started":
-            yield Session(line_of(event, "thread_id"))
-        case "turn.started":
-            pass
-        case "item.started" | "item.updated" | "item.completed" as kind:
-            yield from _of_item(at(event, "item"), completed=kind == "item.completed")
-        case "turn.completed":
-            # Of a resumed session it is that of all its turns.
-            usage = _usage(at(event, "usage"))
-            yield Used(usage, total=True, session_usage=usage)
-            yield Over(ok=True)
-        case "turn.failed":
-            yield failure(text(event, "error", "message"))
-        case "error":
-            # Also said of a request that is made again; a turn that fails for it says so by its own event.
-            yield trouble(text(event, "message"))
-        case kind:
-            yield unknown(kind)
-
-
 def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
     kind = at(item, "type")
     match kind:
@@ -109,7 +102,7 @@ def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
             yield from _of_deed(line_of(item, "command"), item, completed)
         case "file_change":
             paths = [line_of(change, "path") for change in items(item, "changes")]
-            yield from _of_deed(line_of({"paths": f"edit {' '.join(paths[:20])}"}, "paths"), item, completed)
+            yield from _of_deed(line_of(f"edit {' '.join(paths[:20])}"), item, completed)
         case "mcp_tool_call":
             yield from _of_deed(f"{line_of(item, 'server')} {line_of(item, 'tool')}", item, completed)
         case "web_search":
@@ -122,10 +115,13 @@ def _of_item(item: object, *, completed: bool) -> Iterator[Event]:
 
 
 def _of_deed(what: str, item: object, completed: bool) -> Iterator[Event]:
+    """Said once where that is so, by its beginning or by its end; twice does no harm."""
     if completed and at(item, "status") == "declined":
         yield Denied(what)
+    elif completed and at(item, "type") == "command_execution":
+        yield Alive()
     else:
-        yield Did(what) if not completed else Alive()
+        yield Did(what)
 
 
 def _usage(usage: object) -> Usage:

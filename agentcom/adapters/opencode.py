@@ -53,7 +53,23 @@ class OpenCode(EventProgram):
         return Launch(argv, QUIET)
 
     def events_of(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        return _events_of(event)
+        session = line_of(event, "sessionID")
+        if session:
+            yield Session(session)
+        part = at(event, "part")
+        match at(event, "type"):
+            case "step_start" | "reasoning":
+                yield Alive()
+            case "text":
+                yield Alive() if at(part, "synthetic") is True else Said(text(part, "text"))
+            case "tool_use":
+                yield from _of_tool(part)
+            case "step_finish":
+                yield from _of_step(part)
+            case "error":
+                yield _failed(at(event, "error"))
+            case kind:
+                yield unknown(kind)
 
     def exited(self, code: int, last_words: str) -> Over:
         # To an option that it does not know it answers with its help alone.
@@ -71,26 +87,6 @@ class OpenCode(EventProgram):
             CANARY_TEXT,
         )
         return Launch(argv, QUIET, stdin=False)
-
-
-def _events_of(event: Mapping[str, Any]) -> Iterator[Event]:
-    session = line_of(event, "sessionID")
-    if session:
-        yield Session(session)
-    part = at(event, "part")
-    match at(event, "type"):
-        case "step_start" | "reasoning":
-            yield Alive()
-        case "text":
-            yield Alive() if at(part, "synthetic") is True else Said(text(part, "text"))
-        case "tool_use":
-            yield from _of_tool(part)
-        case "step_finish":
-            yield from _of_step(part)
-        case "error":
-            yield _failed(at(event, "error"))
-        case kind:
-            yield unknown(kind)
 
 
 def _of_tool(part: object) -> Iterator[Event]:

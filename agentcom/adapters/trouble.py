@@ -49,8 +49,8 @@ _OF_WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "retry_later",
-        r"overloaded|\b5[0-9][0-9]\b|internal server error|bad gateway|service unavailable|stream disconnected"
-        r"|connection|econn|enotfound|socket|network|timed? ?out|high demand",
+        r"overloaded|\b(?:500|502|503|504|529)\b|internal server error|bad gateway|service unavailable"
+        r"|stream disconnected|connection|econn|enotfound|socket|network|timed? ?out|high demand",
     ),
 )
 _PATTERNS = tuple((reason, re.compile(words, re.IGNORECASE)) for reason, words in _OF_WORDS)

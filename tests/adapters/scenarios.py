@@ -191,7 +191,7 @@ def _turn_of(
         writable=tuple(str(workspace.parent / "clone.git" / part) for part in ("worktrees/work", *WRITTEN_BY_COMMITS)),
     )
     launch = adapter.argv(prompt, settings)
-    code, output, errors = _run(launch.argv, workspace, _base_environ() | environ | dict(launch.env), scenario, model)
+    code, output, errors = _run(launch.argv, workspace, _base_environ() | dict(launch.env) | environ, scenario, model)
     turn = turn_in(adapter, code, output, errors.decode("utf-8", "replace"))
     return Played(code, output, errors, list(model.requests), list(model.complaints), workspace, home, model.url, turn)
 

@@ -107,10 +107,10 @@ def test_codex_may_write_where_a_commit_is_written_to() -> None:
     assert follows(argv, "-c", r'sandbox_workspace_write.writable_roots=["/c/objects","/c/a \"b\""]')
 
 
-def test_codex_resumes_with_what_its_subcommand_takes() -> None:
-    argv = launch("codex", Prompt(text=TEXT, workspace="/w", agent="oak", session="s-9")).argv
-    assert argv[:3] == ("codex", "exec", "resume")
-    assert argv[-2:] == ("s-9", "-")
+def test_codex_takes_all_options_before_its_subcommand() -> None:
+    resumed = Prompt(text=TEXT, workspace="/w", agent="oak", session="s-9")
+    argv = launch("codex", resumed, arguments=("-s", "read-only")).argv
+    assert argv[-5:] == ("-s", "read-only", "resume", "s-9", "-")
 
 
 def test_openclaw_has_no_time_limit_of_its_own() -> None:

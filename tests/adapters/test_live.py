@@ -129,7 +129,7 @@ def test_its_canary_reaches_the_model(name: str, tmp_path: Path) -> None:
         arguments = tuple(model.arguments_for(name))
         settings = AgentSettings(adapter=name, command=(program,), model=model.model_for(name), arguments=arguments)
         launch = adapter.canary(settings)
-        environ = {"PATH": os.environ["PATH"]} | model.environ_for(name, tmp_path / "home") | dict(launch.env)
+        environ = {"PATH": os.environ["PATH"]} | dict(launch.env) | model.environ_for(name, tmp_path / "home")
         made = ended(launch.argv, environ, tmp_path)
         assert made.returncode == 0, made.stdout + made.stderr
         assert "OK" in made.stdout

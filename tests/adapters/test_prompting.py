@@ -74,6 +74,12 @@ def test_an_answer_comes_with_its_question_and_a_resumed_session_does_not_hear_i
     assert blocks_of(prompt_of(TRIVIAL, told)) == {"you asked": "Which port?", "a person answers": "8080"}
 
 
+def test_a_session_that_was_cut_off_is_told_to_go_on() -> None:
+    assert (
+        prompt_of(TRIVIAL, Told(resumed=True, git=True)) == "Go on with your task; what was said of it still holds.\n"
+    )
+
+
 def test_a_new_session_hears_the_task_and_the_answer() -> None:
     told = Told(question="Which port?", answer="8080")
     assert blocks_of(prompt_of(TRIVIAL, told)).keys() == {"task", "you asked", "a person answers"}

@@ -109,6 +109,7 @@ class Model:
                     "ANTHROPIC_API_KEY": key,
                     "CLAUDE_CONFIG_DIR": str(home / ".claude"),
                     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                    "CLAUDE_CODE_MAX_RETRIES": "1",
                     "IS_SANDBOX": "1",
                 }
             case "codex":
