@@ -28,6 +28,7 @@ from agentcom.model.task import Outcome
 from agentcom.settings import AlertSettings, Policy, Settings
 from tests.alerts.harness import Inbox, hook, hooked, kinds, until
 from tests.broker.servers import any_binary
+from tests.patience import PATIENCE_S
 from tests.scheduler.harness import Agent, Pool, eventually
 
 pytestmark = pytest.mark.process
@@ -73,7 +74,7 @@ class Machine:
         finally:
             process.send_signal(signal.SIGCONT)
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_S)
 
     def log(self) -> str:
         return "".join(path.read_text() for path in sorted(self.folder.glob("scheduler-*.log")))
@@ -90,7 +91,7 @@ async def a_pool(url: str, name: str) -> AsyncIterator[Pool]:
 
 async def led_by(pool: Pool, other_than: bytes = b"") -> bytes:
     """Who leads, once somebody else does."""
-    await eventually(lambda: _leads(pool, other_than), 30)
+    await eventually(lambda: _leads(pool, other_than))
     leader: bytes = await pool.redis.get(pool.names.leader)
     return leader
 
@@ -138,7 +139,7 @@ async def test_two_schedulers_tell_each_incident_once_and_its_end_once(
 
     async with a_pool(server.url, pool) as there, anyio.create_task_group() as group:
         agent = Agent(there, "oak", works=False)
-        with machine.scheduler(), machine.scheduler():
+        with machine.scheduler() as one, machine.scheduler() as other:
             leader = await led_by(there)
             group.start_soon(agent.run)
             (task,) = await there.submit()
@@ -148,6 +149,8 @@ async def test_two_schedulers_tell_each_incident_once_and_its_end_once(
             agent.beats = False
             await until(heard("problem", "agent_down"))
             await until(lambda: len(receiver.got) == 2)
+            for scheduler in (one, other):  # together: who saw the other go would tell that nobody leads
+                scheduler.terminate()
         before = kinds(told)
         with machine.scheduler() as first:
             leader = await led_by(there, leader)
@@ -198,7 +201,7 @@ async def test_a_hanging_receiver_does_not_hold_up_the_scheduler(
             assert receiver.asked == 1
             began = time.monotonic()
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_S)
             assert time.monotonic() - began < 15, "nor does it hold up the end of the scheduler"
         group.cancel_scope.cancel()
 
