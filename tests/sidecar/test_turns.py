@@ -206,6 +206,12 @@ async def test_a_flood_of_output_is_ended(bench: Bench) -> None:
     assert (outcome.result, outcome.reason) == ("failed", "output_flood")
 
 
+async def test_a_flood_of_errors_is_one_too(bench: Bench) -> None:
+    script = "say(alive=1)\nwhile True: sys.stderr.write('x' * 100_000)"
+    outcome = await bench.run(script, replace(POLICY, output_file_bytes=2_000_000))
+    assert (outcome.result, outcome.reason) == ("failed", "output_flood")
+
+
 async def test_lines_that_are_no_events_are_passed_over(bench: Bench) -> None:
     outcome = await bench.run(f"""
         sys.stdout.buffer.write(b'\\xff\\xfe not text\\n[1, 2\\n\\0\\n'); sys.stdout.flush()

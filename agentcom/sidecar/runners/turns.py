@@ -245,6 +245,7 @@ class Waker:
 
         return Transcript(
             files.output,
+            files.errors,
             self._adapter,
             job,
             limits=self._limits,
