@@ -116,5 +116,7 @@ def is_strike(reason: str) -> bool:
 
 def resumes(reason: str) -> bool:
     """Whether the next attempt may go on in the session of the agent that made this one: nothing speaks against the
-    work, and its context has room."""
+    work, its context has room, and it is not lost."""
+    if reason == "session_lost":
+        return False
     return class_of(reason) in ("same_workspace", "wait", "human") or reason in ("lost", "handed_back")

@@ -161,7 +161,8 @@ def _runner_problem(agent: AgentSettings) -> tuple[str, str] | None:
     if agent.runner == "python":
         if not agent.handler:
             return "handler", 'a "package.module:function", for runner is "python"'
-        return ("command", 'none, for runner is "python"') if agent.command else None
+        unused = next((name for name in ("command", "repo") if getattr(agent, name)), "")
+        return (unused, 'none, for runner is "python"') if unused else None
     if agent.handler:
         return "handler", 'none, for runner is "command"; set runner = "python" to use a handler'
     if agent.command or agent.adapter not in NEED_COMMAND:

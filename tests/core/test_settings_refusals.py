@@ -137,6 +137,11 @@ def test_a_wrong_setting_of_an_agent_is_refused(line: str, expected: str) -> Non
     assert message.startswith(f"{FILE}: agents.oak.{expected}")
 
 
+def test_a_python_function_works_on_no_repository() -> None:
+    message = refusal('[agents.oak]\nrunner = "python"\nhandler = "a:b"\nrepo = "x.git"\n')
+    assert message.startswith(f'{FILE}: agents.oak.repo: expected none, for runner is "python"')
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [

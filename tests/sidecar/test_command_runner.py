@@ -363,9 +363,9 @@ async def test_of_output_that_is_printed_faster_than_it_can_be_passed_on_the_end
     assert len(bench.heard.output) < 9_000_000
 
 
-@pytest.mark.parametrize(("script", "told"), [("exit 0", [Outcome("completed", exit_code=0)]), ("exit 3", [])])
-async def test_only_what_had_completed_before_anybody_looked_is_told_of_while_it_is_being_ended(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, script: str, told: list[Outcome]
+@pytest.mark.parametrize(("script", "told"), [("exit 0", ("completed", "")), ("exit 3", ("failed", "lost"))])
+async def test_only_what_had_completed_before_anybody_looked_has_its_own_end_while_it_is_being_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, script: str, told: tuple[str, str]
 ):
     monkeypatch.setattr("agentcom.sidecar.runners.kept.POLL_S", 60.0)
     reached: list[Outcome] = []
@@ -377,4 +377,4 @@ async def test_only_what_had_completed_before_anybody_looked_is_told_of_while_it
             while not ended.exists():
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
-    assert reached == told
+    assert [(outcome.result, outcome.reason) for outcome in reached] == [told]

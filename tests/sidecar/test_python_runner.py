@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from msgspec.structs import replace
 
 from agentcom.errors import ConfigurationError
 from agentcom.model.reasons import STATED_BY_AGENTS
@@ -55,6 +56,14 @@ def both(function: Any) -> list[Handler]:
 
 async def run_all(function: Any, heard: Heard) -> list[Outcome]:
     return [await PythonRunner(handler).run(heard.job()) for handler in both(function)]
+
+
+@pytest.mark.pitfall_5
+async def test_a_task_with_checks_is_not_done_by_who_cannot_be_checked(heard: Heard):
+    job = replace(heard.job(), spec=TaskSpec(id="t", text="do it", checks=("true",)))
+    outcome = await PythonRunner(lambda _: "done").run(job)
+    assert (outcome.result, outcome.reason, heard.alive) == ("failed", "retry_later", 0)
+    assert "it needs an agent that is a program" in outcome.detail
 
 
 async def test_a_handler_gets_the_task(heard: Heard):

@@ -206,6 +206,12 @@ async def test_a_flood_of_output_is_ended(bench: Bench) -> None:
     assert (outcome.result, outcome.reason) == ("failed", "output_flood")
 
 
+async def test_a_flood_of_errors_is_one_too(bench: Bench) -> None:
+    script = "say(alive=1)\nwhile True: sys.stderr.write('x' * 100_000)"
+    outcome = await bench.run(script, replace(POLICY, output_file_bytes=2_000_000))
+    assert (outcome.result, outcome.reason) == ("failed", "output_flood")
+
+
 async def test_lines_that_are_no_events_are_passed_over(bench: Bench) -> None:
     outcome = await bench.run(f"""
         sys.stdout.buffer.write(b'\\xff\\xfe not text\\n[1, 2\\n\\0\\n'); sys.stdout.flush()
@@ -227,6 +233,36 @@ async def test_stderr_is_no_event_and_explains_an_end_without_one(bench: Bench) 
     )
     assert (outcome.reason, outcome.exit_code) == ("agent_failed", 1)
     assert outcome.detail.endswith("no such model")
+
+
+@pytest.mark.pitfall_2
+@pytest.mark.parametrize("checks", [(), ("true",)], ids=["without checks", "with checks"])
+async def test_what_was_used_is_told_of_an_attempt_that_is_ended_in_the_middle(
+    bench: Bench, checks: tuple[str, ...]
+) -> None:
+    """Else a task whose attempts time out again and again could never exceed its budget."""
+    reached: list[Outcome] = []
+    job = replace(bench.job(), reached=reached.append)
+    job = replace(job, spec=replace(job.spec, checks=checks))
+    runner = bench.runner("say(session='s-1', used=600); say(said='at work'); time.sleep(60)")
+    async with anyio.create_task_group() as group:
+        group.start_soon(_run_apart, runner, job)
+        with anyio.fail_after(20):
+            while b"at work" not in bench.heard.output:
+                await anyio.sleep(0.02)
+        group.cancel_scope.cancel()
+    (known,) = reached
+    assert (known.result, known.usage, known.session) == ("failed", Usage(input_tokens=600), "s-1")
+
+
+@pytest.mark.pitfall_2
+async def test_what_was_used_is_told_where_the_disk_takes_no_more(bench: Bench) -> None:
+    refuse = "os.mkdir(os.path.dirname(os.environ['AGENTCOM_TASK_FILE']) + '/progress.new')"
+    job = bench.job()
+    job = replace(job, spec=replace(job.spec, checks=("true",)))
+    with anyio.fail_after(20):
+        outcome = await bench.runner(f"say(used=600); {refuse}; {OK}").run(job)
+    assert (outcome.reason, outcome.usage) == ("unfit", Usage(input_tokens=600))
 
 
 @pytest.mark.pitfall_2

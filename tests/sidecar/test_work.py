@@ -20,8 +20,10 @@ from agentcom.forge.none import NoForge
 from agentcom.forge.origin import Origin
 from agentcom.model.codec import encode
 from agentcom.model.task import PullRequest
+from agentcom.processes import identify
 from agentcom.sidecar.runners import publishing
 from agentcom.sidecar.runners.base import Job
+from agentcom.sidecar.runners.progress import Progress, save
 from tests.sidecar.attempt_process import Described
 from tests.sidecar.workbench import POLICY, Workbench, git
 
@@ -336,6 +338,24 @@ async def test_what_is_ended_in_the_middle_keeps_what_it_committed(bench: Workbe
     assert git(bench.origin, "show", f"{known.evidence.rescue}:loose.txt") == "loose"
 
 
+async def test_what_is_ended_while_its_work_is_being_saved_keeps_its_outcome(bench: Workbench) -> None:
+    hook, pushing = bench.origin / "hooks" / "pre-receive", bench.folder / "pushing"
+    hook.write_text(f"#!/bin/sh\ntouch {pushing}; sleep 1\n")
+    hook.chmod(0o755)
+    asks = """echo '{"reason": "input_required", "detail": "which one?"}' > $AGENTCOM_RESULT_FILE; exit 1"""
+    runner = bench.runner("oak", f"{WORK}; {asks}")
+    async with anyio.create_task_group() as group:
+        group.start_soon(runner.run, bench.job())
+        with anyio.fail_after(30):
+            while not pushing.exists():
+                await anyio.sleep(0.02)
+        group.cancel_scope.cancel()
+    (known,) = bench.reached
+    assert (known.reason, known.detail) == ("input_required", "which one?")
+    assert known.evidence is not None
+    assert bench.branches[f"oak/{bench.task}"] == known.evidence.head_sha
+
+
 @pytest.mark.pitfall_1
 async def test_what_is_somebody_elses_by_now_publishes_nothing(bench: Workbench) -> None:
     runner = bench.runner("oak", f"{WORK}; echo ready; sleep 60")
@@ -371,6 +391,52 @@ async def test_a_later_start_goes_on_from_the_stage_that_was_reached(bench: Work
     assert log.read_text().count("woken") == 1, "the agent was woken once"
     assert outcome.evidence is not None
     assert outcome.evidence.commits == 1
+
+
+@pytest.mark.pitfall_3
+async def test_checks_that_outlived_their_sidecar_end_before_others_begin(bench: Workbench) -> None:
+    log, go = bench.folder / "log", bench.folder / "go"
+    check = f"sh -c 'echo began >> {log}; while [ ! -e {go} ]; do sleep 0.05; done; echo ended >> {log}'"
+    job = bench.job({"checks": (check,)})
+    with killed_later(bench, WORK, job, forge_is_away=False), anyio.fail_after(30):
+        while not log.exists():
+            await anyio.sleep(0.02)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.runner("oak", "exit 9").adopt, job, None)
+        with anyio.fail_after(30):
+            while log.read_text().count("began") < 2:
+                await anyio.sleep(0.02)
+            go.touch()
+    assert log.read_text().split() == ["began", "began", "ended"]
+
+
+@pytest.mark.pitfall_3
+async def test_work_on_a_repository_that_the_settings_do_not_name_any_more_is_not_done(bench: Workbench) -> None:
+    go = bench.folder / "go"
+    script = f"{WORK}; while [ ! -e {go} ]; do sleep 0.05; done"
+    job = bench.job()
+    with killed_later(bench, script, job, forge_is_away=False) as printed, anyio.fail_after(30):
+        while b"working" not in printed():
+            await anyio.sleep(0.02)
+    go.touch()
+    with anyio.fail_after(30):
+        outcome = await bench.runner("oak", "exit 9", repo="").adopt(job, None)
+    assert outcome.result == "lost", outcome
+
+
+@pytest.mark.pitfall_3
+async def test_a_turn_that_was_decided_on_and_not_begun_begins(bench: Workbench) -> None:
+    """Its sidecar was killed when the process that it had noted was still that of the turn before."""
+    job = bench.job({"checks": ("test -e fixed",)})
+    folder = bench.agent_folder("oak") / "attempts" / f"{bench.task}.{job.token}"
+    save(Progress(turn=2, commands=("test -e fixed",), problem="it is not fixed", returned=1), folder / "progress.json")
+    with subprocess.Popen(["sleep", "60"]) as before:  # noqa: ASYNC220 - it takes about a millisecond
+        process = identify(before.pid)
+        before.kill()
+    assert process is not None
+    with anyio.fail_after(30):
+        outcome = await bench.runner("oak", "touch fixed", repo="").adopt(job, process)
+    assert outcome.result == "completed", outcome
 
 
 @contextmanager

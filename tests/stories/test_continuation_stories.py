@@ -86,6 +86,17 @@ def test_it_begins_a_new_one_where_the_old_one_would_not_help(pool, reason):
     assert (pool.task(task).generation, pool.order(task).session) == (2, "")
 
 
+def test_a_session_that_is_lost_is_not_asked_for_again(pool):
+    """Not even that of the attempt before, which is the same one: the task would use up its attempts on it."""
+    pool.agent("oak")
+    task = pool.submit()
+    pool.end(task, Outcome("failed", "timeout", session="s1"))
+    assert pool.order(task).session == "s1"
+    pool.end(task, Outcome("failed", "session_lost", session="s1"))
+    pool.advance(400)
+    assert (pool.task(task).generation, pool.order(task).session) == (3, "")
+
+
 def test_another_agent_never_gets_a_session_that_is_not_its_own(pool):
     pool.agent("ash")
     task = pool.submit()

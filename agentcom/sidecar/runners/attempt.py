@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agentcom.adapters.prompting import Told, envelope_tokens
+from agentcom.ending import end_orphan
 from agentcom.forge.base import Forge, ForgeTrouble
 from agentcom.forge.drafting import drafted
 from agentcom.git.place import GitProblem, Started
@@ -30,7 +33,7 @@ from agentcom.sidecar.runners.stages import (
     resumed_at_checks,
     told,
 )
-from agentcom.sidecar.runners.turnend import TurnEnd
+from agentcom.sidecar.runners.turnend import CUT_SHORT, TurnEnd
 from agentcom.sidecar.runners.turns import Around, Waker
 from agentcom.sidecar.runners.workshop import Desk, Workshop
 
@@ -82,31 +85,48 @@ class Attempt:
             program=means.program,
             commands=job.spec.checks,
         )
+        self._outcome: Outcome | None = None
+        self._cut: TurnEnd | None = None
+        self._reached = False
 
     async def run(self) -> Outcome:
         """Begin, and take it to its end. Cancelling this ends it, with what it did saved as far as possible."""
-        try:
-            outcome = await self._prepare()
-            if outcome is None:
-                outcome = await self._go_on(await self._wake() if self._progress.stage == "agent" else None)
-        except anyio.get_cancelled_exc_class():
-            await self._salvage()
-            raise
-        return await self._closed(outcome)
+        return await self._ended(self._begin())
 
     async def adopt(self, process: ProcessIdentity | None) -> Outcome:
         """Go on from the stage that an earlier start of the sidecar had reached."""
         noted = load(self._files.progress)
         if noted != Progress():
             self._progress = noted
+        return await self._ended(self._resume(process))
+
+    async def _ended(self, stages: Awaitable[Outcome]) -> Outcome:
         try:
-            outcome = await self._go_on(await self._found_turn(process) if self._progress.stage == "agent" else None)
+            self._outcome = await stages
+            return await self._closed(self._outcome)
         except anyio.get_cancelled_exc_class():
             await self._salvage()
             raise
-        return await self._closed(outcome)
 
     # --------------------------------------------------------------- stages
+
+    async def _begin(self) -> Outcome:
+        outcome = await self._prepare()
+        if outcome is not None:
+            return outcome
+        return await self._go_on(await self._wake() if self._progress.stage == "agent" else None)
+
+    async def _resume(self, process: ProcessIdentity | None) -> Outcome:
+        unfounded = self._progress.started is not None and self._desk is None
+        if self._progress.stage == "agent" and not unfounded:
+            return await self._go_on(await self._found_turn(process))
+        # What checks are still under way would see the files of those that begin now.
+        with anyio.CancelScope(shield=True):
+            await end_orphan(process, self._files.mark, self._means.policy.grace_s)
+        if unfounded:
+            why = "it worked on a repository, and by its agent's settings there is none any more"
+            return told(self._progress, Outcome("lost", "lost", why))
+        return await self._go_on(None)
 
     async def _prepare(self) -> Outcome | None:
         """Git, before the agent is woken. An outcome where there is nothing to wake it for."""
@@ -182,11 +202,16 @@ class Attempt:
         self._job.entered("working")
         desk = self._desk
         around = Around(desk.environ, desk.writable) if desk is not None else Around()
-        return await self._means.waker.wake(self._turn_job(), self._turn_files(), text, self._progress, around)
+        return await self._means.waker.wake(
+            self._turn_job(), self._turn_files(), text, self._progress, around, self._cut_short
+        )
 
     async def _found_turn(self, process: ProcessIdentity | None) -> TurnEnd:
         """The turn that was under way. One that had only been decided on begins now."""
-        end = await self._means.waker.adopt(self._turn_job(), self._turn_files(), process, self._progress)
+        files = self._turn_files()
+        if self._progress.turn > 1 and process is not None and process.pid != files.keeper:
+            process = None  # it is that of the turn before, and has ended
+        end = await self._means.waker.adopt(self._turn_job(), files, process, self._progress, self._cut_short)
         return end if end.begun or self._progress.turn == 1 else await self._wake()
 
     async def _go_on(self, end: TurnEnd | None) -> Outcome:
@@ -205,7 +230,7 @@ class Attempt:
                 return step.outcome
             failure = self._note(step.progress)
             if failure is not None:
-                return failure
+                return told(self._progress, failure)
             if step.progress.stage == "agent":
                 self._say(f"sent back to the agent: {_why(step.progress)}")
                 end = await self._wake()
@@ -266,12 +291,27 @@ class Attempt:
     async def _salvage(self) -> None:
         """It is being ended: what is known of it is told, and what it did is saved, unless it is another's now."""
         with anyio.CancelScope(shield=True):
-            known = told(self._progress, Outcome("failed", "lost", "it was ended before it had an outcome"))
+            known = self._outcome or self._unfinished()
+            with anyio.move_on_after(SALVAGE_S):
+                known = await self._saved(known)
             if self._desk is not None:
-                with anyio.move_on_after(SALVAGE_S):
-                    known = await self._saved(known)
                 await self._desk.close()
+            if not self._reached:
                 self._job.reached(known)
+
+    def _unfinished(self) -> Outcome:
+        """What is known of it, with what its agent used up to now."""
+        step = after_turn(self._progress, self._cut or TurnEnd(CUT_SHORT), self._rules)
+        assert isinstance(step, Done), "nothing follows what did not complete"
+        return step.outcome
+
+    def _cut_short(self, end: TurnEnd) -> None:
+        self._cut = end
+
+    def _turn_reached(self, outcome: Outcome) -> None:
+        """It is being ended, and its agent had completed all the same: where nobody has to look, that is its end."""
+        self._reached = True
+        self._job.reached(outcome)
 
     async def _saved(self, outcome: Outcome) -> Outcome:
         desk = self._desk
@@ -289,7 +329,8 @@ class Attempt:
         """Of a later turn, nothing was passed on before. A turn that completed is no attempt that did, where its work
         has to be looked at."""
         job = self._job if self._progress.turn == 1 else replace(self._job, offset=0)
-        return replace(job, reached=ignore) if self._rules.repository or self._progress.commands else job
+        looked_at = self._rules.repository or bool(self._progress.commands)
+        return replace(job, reached=ignore if looked_at else self._turn_reached)
 
     def _note(self, progress: Progress) -> Outcome | None:
         """Remember how far it came; the outcome if the disk refuses. Where there is nothing but the agent's own word,

@@ -23,6 +23,8 @@ from agentcom.processes import ProcessIdentity
 from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, with_value
 from agentcom.sidecar.runners.outcomes import resets_at
 
+UNCHECKED = "it has checks, which cannot be run on what a Python function does: it needs an agent that is a program"
+
 
 class Task(Struct, frozen=True):
     """A task as a Python handler sees it.
@@ -90,8 +92,11 @@ class PythonRunner:
         """The machine bounds what runs at once; a thread must never wait for another's after it was said to live."""
 
     async def run(self, job: Job) -> Outcome:
-        """Call the handler. That it is entered is its first sign of life; what it raises fails the attempt."""
+        """Call the handler. That it is entered is its first sign of life; what it raises fails the attempt. A task with
+        checks is left to other agents: a function has no workspace for them to run in."""
         spec = job.spec
+        if spec.checks:
+            return Outcome("failed", "retry_later", UNCHECKED)
 
         def tell(line: str) -> None:
             job.printed(f"{line}\n".encode("utf-8", "backslashreplace"))

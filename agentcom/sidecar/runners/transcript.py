@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -29,6 +30,7 @@ class Transcript:
 
     Args:
         path: of the output.
+        errors: what it prints besides; nobody reads it meanwhile, and it counts as output.
         adapter: reads the lines.
         job: is told of the first sign of life, and of what is for people.
         limits: how much and how seldom it may print.
@@ -40,6 +42,7 @@ class Transcript:
     def __init__(
         self,
         path: Path,
+        errors: Path,
         adapter: Adapter,
         job: Job,
         *,
@@ -52,6 +55,7 @@ class Transcript:
         self.enough = False
         self.excess = ""
         self._path = path
+        self._errors = errors
         self._adapter = adapter
         self._job = job
         self._linger_s = linger_s
@@ -99,8 +103,15 @@ class Transcript:
             self._over_at_s = self._over_at_s or now_s
             self.enough = self.enough or now_s - self._over_at_s >= self._linger_s
         else:
-            self.excess = self.excess or self._limits.excess(self._read_bytes, now_s - self._heard_at_s)
+            self.excess = self.excess or self._limits.excess(self._size(), now_s - self._heard_at_s)
             self.enough = self.enough or bool(self.excess)
+
+    def _size(self) -> int:
+        """All that it has printed: who prints faster than it is read must not fill the disk meanwhile."""
+        printed = os.fstat(self._file.fileno()).st_size if self._file is not None else 0
+        with suppress(OSError):
+            printed += self._errors.stat().st_size
+        return printed
 
     async def _read(self) -> bool:
         if self._file is None or self.excess == FLOODED:

@@ -7,6 +7,8 @@ from msgspec import Struct, field
 from agentcom.adapters.base import Turn
 from agentcom.model.task import Outcome, Usage
 
+CUT_SHORT = Outcome("failed", "lost", "it was ended before it had an outcome")
+
 
 class TurnEnd(Struct, frozen=True):
     """What a turn came to by the agent's own account.

@@ -7,10 +7,12 @@ otherwise; of any other the exit code decides, with what it wrote to its result 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid5
 
+import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,7 +22,7 @@ from agentcom.adapters.prompting import Told, prompt_of, stated_in
 from agentcom.model.task import NO_USAGE, Outcome, TaskSpec, Usage
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import AgentSettings, Policy, Price
-from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, not_woken, unfit
+from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, ignore, not_woken, unfit
 from agentcom.sidecar.runners.files import AttemptFiles, Ended
 from agentcom.sidecar.runners.kept import Kept, NotStarted, Vanished
 from agentcom.sidecar.runners.outcomes import outcome_of, resets_at
@@ -28,7 +30,7 @@ from agentcom.sidecar.runners.progress import Progress
 from agentcom.sidecar.runners.reading import Limits
 from agentcom.sidecar.runners.tail import Tail
 from agentcom.sidecar.runners.transcript import Transcript
-from agentcom.sidecar.runners.turnend import TurnEnd
+from agentcom.sidecar.runners.turnend import CUT_SHORT, TurnEnd
 
 PERCENT = 100
 
@@ -103,7 +105,13 @@ class Waker:
         return spec.text if unknown and not more else prompt_of(spec, told)
 
     async def wake(
-        self, job: Job, files: AttemptFiles, text: str, progress: Progress, around: Around = NOTHING
+        self,
+        job: Job,
+        files: AttemptFiles,
+        text: str,
+        progress: Progress,
+        around: Around = NOTHING,
+        cut_short: Callable[[TurnEnd], None] = ignore,
     ) -> TurnEnd:
         """Start the program with this prompt, and follow it to its end. Cancelling this ends it with all its tree.
 
@@ -113,6 +121,7 @@ class Waker:
             text: what the agent is told.
             progress: how far the attempt came.
             around: what is made ready for it.
+            cut_short: is told what it came to, and used, if this is cancelled.
         """
         try:
             files.prepare(job, text)
@@ -120,7 +129,8 @@ class Waker:
             return TurnEnd(unfit(f"the attempt's files cannot be written: {error}"), begun=False)
         prompt = self._prompt(job, files, text, progress, around.writable)
         launch = self._adapter.argv(prompt, self._settings)
-        return await self._follow(job, files, replace(launch, env={**around.environ, **launch.env}), progress)
+        launch = replace(launch, env={**around.environ, **launch.env})
+        return await self._follow(job, files, launch, progress, cut_short)
 
     async def canary(self, job: Job, files: AttemptFiles) -> TurnEnd | None:
         """Wake it for a word, which reaches its model and costs a few tokens; None if its adapter knows no such turn.
@@ -132,15 +142,21 @@ class Waker:
         if not launch.argv:
             return None
         files.prepare(job, "")
-        return await self._follow(job, files, launch, Progress())
+        return await self._follow(job, files, launch, Progress(), ignore)
 
     async def adopt(
-        self, job: Job, files: AttemptFiles, process: ProcessIdentity | None, progress: Progress
+        self,
+        job: Job,
+        files: AttemptFiles,
+        process: ProcessIdentity | None,
+        progress: Progress,
+        cut_short: Callable[[TurnEnd], None] = ignore,
     ) -> TurnEnd:
         """Go on with a turn that an earlier start of the sidecar began; a process with the same pid is never taken for
         its own. Where it has ended already, its keeper says how."""
         watch = self._watch(job, files, progress)
-        ended = await self._kept(job, files).adopt(process, watch)
+        with self._told_if_cancelled(watch, progress, cut_short):
+            ended = await self._kept(job, files).adopt(process, watch)
         if not isinstance(ended, Vanished):
             return self._end(job, files, ended, watch, progress)
         if not ended.begun:
@@ -157,19 +173,38 @@ class Waker:
 
     # -------------------------------------------------------------- private
 
-    async def _follow(self, job: Job, files: AttemptFiles, launch: Launch, progress: Progress) -> TurnEnd:
+    async def _follow(
+        self,
+        job: Job,
+        files: AttemptFiles,
+        launch: Launch,
+        progress: Progress,
+        cut_short: Callable[[TurnEnd], None],
+    ) -> TurnEnd:
         watch = self._watch(job, files, progress)
-        ended = await self._kept(job, files).run(
-            launch.argv,
-            self._environ_of(job, files, launch.env),
-            files.workspace,
-            watch,
-            stdin=launch.stdin,
-            errors_apart=self._adapter.structured,
-        )
+        with self._told_if_cancelled(watch, progress, cut_short):
+            ended = await self._kept(job, files).run(
+                launch.argv,
+                self._environ_of(job, files, launch.env),
+                files.workspace,
+                watch,
+                stdin=launch.stdin,
+                errors_apart=self._adapter.structured,
+            )
         if isinstance(ended, NotStarted):
             return TurnEnd(unfit(ended.why) if ended.unfit else not_woken(ended.why), begun=False)
         return self._end(job, files, ended, watch, progress)
+
+    @contextmanager
+    def _told_if_cancelled(
+        self, watch: Tail | Transcript, progress: Progress, cut_short: Callable[[TurnEnd], None]
+    ) -> Iterator[None]:
+        """What a turn that is ended has used is spent all the same."""
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            cut_short(TurnEnd(CUT_SHORT, watch.turn, self._usage(watch.turn, progress)))
+            raise
 
     def _prompt(
         self, job: Job, files: AttemptFiles, text: str, progress: Progress, writable: tuple[str, ...]
@@ -210,6 +245,7 @@ class Waker:
 
         return Transcript(
             files.output,
+            files.errors,
             self._adapter,
             job,
             limits=self._limits,
