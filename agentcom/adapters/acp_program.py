@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,10 @@ class Refused(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.over = Over(ok=False, reason=reason, detail=detail)
+
+
+class NotStarted(Exception):
+    """The agent's program cannot be started."""
 
 
 class Listener:
@@ -175,7 +179,8 @@ async def hold(options: argparse.Namespace, text: str) -> Over:
     """Start the agent, make one turn with it, and end it. Its end is printed before the agent is waited for.
 
     Raises:
-        OSError: the agent cannot be started.
+        NotStarted: the agent cannot be.
+        OSError: what it says cannot be written.
     """
     listener: Any = Listener(options.permissions)  # what it offers no agent, such as its files, it does not implement
     stopped = asyncio.Event()
@@ -186,7 +191,11 @@ async def hold(options: argparse.Namespace, text: str) -> Over:
     spawned = spawn_agent_process(
         listener, program, *arguments, env=dict(os.environ), cwd=options.cwd, transport_kwargs=pipes
     )
-    async with spawned as (agent, _):
+    async with AsyncExitStack() as running:
+        try:
+            agent, _ = await running.enter_async_context(spawned)
+        except OSError as error:
+            raise NotStarted(str(error)) from error
         turn = asyncio.ensure_future(outcome_of(agent, listener, options, text, stopped))
         stop = asyncio.ensure_future(stopped.wait())
         await asyncio.wait((turn, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -357,9 +366,12 @@ def main(arguments: Sequence[str]) -> int:
     text = "" if options.hello else options.text or sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
         over = asyncio.run(hold(options, text))
-    except OSError as error:
+    except NotStarted as error:
         sys.stderr.write(f"the agent cannot be started: {error}\n")
         return EXIT_MISCONFIGURED
+    except OSError as error:
+        sys.stderr.write(f"what the agent says cannot be written: {error}\n")
+        return FAILED
     if not over.ok:
         sys.stderr.write(f"{over.reason}: {one_line(over.detail, 300)}\n")
     return 0 if over.ok else FAILED

@@ -91,7 +91,11 @@ def answer(method: str, params: dict[str, Any]) -> Any:
 def turn(told: str) -> dict[str, Any]:
     say("I was ")
     say(f"told: {told}")
+    update("agent_thought_chunk", content={"type": "text", "text": "hm"})
     update("tool_call", toolCallId="1", title="write a file", status="pending")
+    update("tool_call_update", toolCallId="1", title="write a file", status="in_progress")
+    update("tool_call_update", toolCallId="1", status="completed")
+    update("available_commands_update", availableCommands=[])
     match HOW:
         case "asks":
             say(f"answer: {ask()}")

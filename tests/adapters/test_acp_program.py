@@ -69,7 +69,8 @@ def test_a_turn_is_told_event_by_event(run: Run) -> None:
     assert turn.session_cost_usd == 0.25
     assert (turn.context_used, turn.context_size) == (900, 1_000)
     assert Said("I was told: do it") in events, "one message, though it came in pieces"
-    assert Did("write a file") in events
+    assert events.count(Did("write a file")) == 1, "said once, though it is told again and again"
+    assert list(turn.unknown) == ["AvailableCommandsUpdate"]
 
 
 def test_the_session_is_told_before_anything_that_the_agent_does(run: Run) -> None:
@@ -206,6 +207,15 @@ def _has_members(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
+    launch = ADAPTER.argv(Prompt(text="", workspace=str(tmp_path), agent="oak"), settings_for("well"))
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(launch.argv, cwd=tmp_path, check=False, input=b"x", stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    assert ended.stderr == b"what the agent says cannot be written: [Errno 28] No space left on device\n"
 
 
 def test_without_its_package_it_says_what_to_install(tmp_path: Path) -> None:

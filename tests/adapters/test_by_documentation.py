@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentcom.adapters.base import Alive, Did, Over, Said, Turn
+from agentcom.adapters.base import Alive, Denied, Did, Event, Over, Said, Turn, Unknown, Used
 from agentcom.adapters.registry import BUILT_IN
 from agentcom.model.task import Usage
 from tests.adapters.scenarios import turn_in
@@ -113,3 +113,48 @@ def test_of_programs_without_a_terminal_event_the_exit_code_decides(name: str) -
     assert adapter.exited(0, "") == Over(ok=True)
     assert adapter.exited(75, "later").reason == "retry_later"
     assert adapter.exited(1, "boom") == Over(ok=False, reason="exit_code", detail="exit code 1: boom")
+
+
+def item(kind: str, end: str = "item.completed", **fields: object) -> bytes:
+    return json.dumps({"type": end, "item": {"id": "1", "type": kind, **fields}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        (item("reasoning", text="hm"), Alive()),
+        (item("todo_list", "item.updated", items=[]), Alive()),
+        (item("file_change", changes=[{"path": "a.py", "kind": "add"}], status="completed"), Did("edit a.py")),
+        (item("mcp_tool_call", "item.started", server="s", tool="t", status="in_progress"), Did("s t")),
+        (item("web_search", query="how"), Did("search how")),
+        (item("command_execution", command="rm -rf /", status="declined"), Denied("rm -rf /")),
+        (item("file_change", changes=[{"path": "a.py"}], status="declined"), Denied("edit a.py")),
+        (item("hologram"), Unknown("item hologram")),
+        (b'{"type": "thread.forked"}', Unknown("thread.forked")),
+    ],
+)
+def test_codex_has_items_of_these_kinds(line: bytes, event: Event) -> None:
+    assert list(BUILT_IN["codex"].parse(line)) == [event]
+
+
+@pytest.mark.parametrize(
+    ("reason", "over"),
+    [
+        ("length", Over(ok=False, reason="context_exhausted", detail="its answer was cut off for its length")),
+        ("content-filter", Over(ok=False, reason="agent_failed", detail="its last step ended with content-filter")),
+    ],
+)
+def test_an_opencode_step_may_end_otherwise(reason: str, over: Over) -> None:
+    line = json.dumps({"type": "step_finish", "part": {"reason": reason}}).encode()
+    assert over in BUILT_IN["opencode"].parse(line)
+
+
+def test_claude_may_think_use_agents_of_its_own_and_wait() -> None:
+    parse = BUILT_IN["claude"].parse
+    thinking = {"type": "assistant", "message": {"content": [{"type": "thinking", "thinking": "hm"}]}}
+    assert list(parse(json.dumps(thinking).encode())) == [Alive()]
+    delta = {"type": "message_delta", "usage": {"input_tokens": 5}}
+    of_other = {"type": "stream_event", "parent_tool_use_id": "toolu_1", "event": delta}
+    assert list(parse(json.dumps(of_other).encode())) == [Used(Usage(input_tokens=5))], "its context is another's"
+    waits = {"type": "rate_limit_event", "rate_limit_info": {"status": "allowed_warning", "resetsAt": 1}}
+    assert list(parse(json.dumps(waits).encode())) == []
