@@ -22,7 +22,7 @@ place_of(…) and clone_of(…), where things lie. Of one task, only the attempt
 from agentcom.git.finish import finish
 from agentcom.git.guarding import Armed, agent_environ, arm, armed, disarm
 from agentcom.git.hook import ATTEMPT
-from agentcom.git.inspecting import branch_at, file_at, restore
+from agentcom.git.inspecting import branch_at, file_at, restore, written_by_commits
 from agentcom.git.keeping import drop, merged
 from agentcom.git.layout import clone_of, place_of
 from agentcom.git.place import Finished, GitProblem, Place, Repository, Started
@@ -55,4 +55,5 @@ __all__ = [
     "restore",
     "start",
     "status",
+    "written_by_commits",
 ]

@@ -9,9 +9,19 @@ from agentcom.git.clone import locked, opened
 from agentcom.git.parsing import HEADS
 from agentcom.git.place import Place
 from agentcom.git.running import UNFIT, Trouble
-from agentcom.git.worktree import attached, holders, on_branch, settled
+from agentcom.git.worktree import attached, gitdir_of, holders, on_branch, settled
 
 FILE_BYTES = 1_048_576
+
+
+def written_by_commits(place: Place) -> tuple[Path, ...]:
+    """The folders outside of the worktree that are written to when a commit is made in it; all are there."""
+    clone = place.repository.clone
+    own = gitdir_of(clone, place.worktree)
+    folders = [clone / part for part in ("objects", "refs/heads", "logs")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return (*folders, own) if own is not None else tuple(folders)
 
 
 def branch_at(worktree: Path) -> str:

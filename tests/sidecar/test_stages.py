@@ -175,3 +175,11 @@ def test_what_git_could_not_bring_together_the_agent_is_told_from_the_beginning(
     assert at_start(Progress(), clean, ("make test",)) == Progress(started=clean, commands=("make test",))
     torn = Started("main", "b", "h", resumed=True, conflicts=("a.py", "b.py"))
     assert at_start(Progress(), torn, ()).problem.endswith("(merge origin/main: a.py, b.py)")
+
+
+def test_where_a_session_is_no_more_a_new_one_begins_at_once_and_is_told_everything() -> None:
+    lost = ended(Outcome("failed", "session_lost", "no such session"))
+    progress = going_on(after_turn(Progress(session="s", session_usage=Usage(cost_usd=1.0)), lost, GIT))
+    assert (progress.stage, progress.turn, progress.session, progress.returned) == ("agent", 2, "", 0)
+    assert progress.session_usage == Usage()
+    assert over(after_turn(progress, lost, GIT)).reason == "session_lost", "but only once"

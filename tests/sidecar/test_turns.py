@@ -332,3 +332,40 @@ async def test_the_programs_version_is_noted_with_every_attempt(bench: Bench) ->
     assert await runner.self_test() == ""
     with anyio.fail_after(20):
         assert (await runner.run(bench.job())).program == "lines 9.9 (lines)"
+
+
+async def test_who_goes_on_after_what_looked_like_an_end_is_not_ended(bench: Bench) -> None:
+    outcome = await bench.run(
+        "say(over={'ok': True, 'summary': 'a summary'}); time.sleep(0.1); say(said='on'); time.sleep(0.8); "
+        "say(over={'ok': True, 'summary': 'did it'})",
+        replace(POLICY, grace_s=0.5),
+    )
+    assert (outcome.result, outcome.summary) == ("completed", "did it")
+
+
+async def test_what_the_settings_say_goes_over_what_the_adapter_wants(bench: Bench) -> None:
+    class Wanting(Lines):
+        def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
+            return Launch(super().argv(prompt, settings).argv, {"RETRIES": "6", "QUIET": "1"})
+
+    script = f"say(said=os.environ['RETRIES'] + os.environ['QUIET']); {OK}"
+    settings = AgentSettings(command=(sys.executable, "-c", PRELUDE + script), env={"RETRIES": "2"})
+    environ = {"PATH": os.environ["PATH"]}
+    runner = CommandRunner("oak", settings, bench.folder, environ, POLICY, adapter=Wanting())
+    with anyio.fail_after(20):
+        await runner.run(bench.job())
+    assert bench.heard.output == b"21\n"
+
+
+async def test_the_adapter_says_what_an_exit_code_means_also_of_a_program_that_prints_text(bench: Bench) -> None:
+    class Coded(Lines):
+        structured = False
+
+        def exited(self, code: int, last_words: str) -> Over:
+            return Over(ok=code == 0, reason="misconfigured" if code == 42 else "exit_code", detail=last_words)
+
+    argv = (sys.executable, "-c", "print('no key'); raise SystemExit(42)")
+    runner = CommandRunner("oak", AgentSettings(command=argv), bench.folder, {"PATH": "/bin"}, POLICY, adapter=Coded())
+    with anyio.fail_after(20):
+        outcome = await runner.run(bench.job())
+    assert (outcome.reason, outcome.detail, outcome.exit_code) == ("misconfigured", "no key", 42)

@@ -189,8 +189,8 @@ class Attempt:
                 checks=progress.commands,
                 part=self._job.order.part,
                 summary=self._job.order.summary,
-                question=self._job.order.question if progress.turn == 1 else "",
-                answer=self._job.order.answer if progress.turn == 1 else "",
+                question=self._job.order.question if not progress.returned else "",
+                answer=self._job.order.answer if not progress.returned else "",
                 failed=progress.failed,
                 problem=progress.problem,
             ),
@@ -232,7 +232,7 @@ class Attempt:
             if failure is not None:
                 return told(self._progress, failure)
             if step.progress.stage == "agent":
-                self._say(f"sent back to the agent: {_why(step.progress)}")
+                self._say(_why(step.progress))
                 end = await self._wake()
 
     async def _look_and_check(self) -> Next | Done:
@@ -356,4 +356,8 @@ def _over_already(pull_request: PullRequest) -> Outcome:
 
 
 def _why(progress: Progress) -> str:
-    return progress.problem or f"failed checks: {', '.join(check.command for check in progress.failed)}"
+    """Why the agent is woken again."""
+    if not (progress.problem or progress.failed):
+        return "its session is no more: the agent begins a new one"
+    what = progress.problem or f"failed checks: {', '.join(check.command for check in progress.failed)}"
+    return f"sent back to the agent: {what}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from agentcom.adapters.base import Over
 from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome, Usage
 from agentcom.sidecar.runners.base import (
@@ -14,13 +15,9 @@ from agentcom.sidecar.runners.base import (
     SUMMARY_MAX,
     VALUE_MAX_BYTES,
     bounded,
-    not_woken,
     with_value,
 )
-from agentcom.sidecar.runners.files import AttemptFiles, Ended, read_file
-
-EXIT_RETRY_LATER = 75
-EXIT_MISCONFIGURED = 78
+from agentcom.sidecar.runners.files import AttemptFiles, read_file
 
 REFUSALS = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 """What makes a result file useless."""
@@ -42,31 +39,29 @@ class _Statement(_Result):
     retry_after_s: float = 0.0
 
 
-def outcome_of(ended: Ended, files: AttemptFiles, now: int) -> Outcome:
-    """The outcome of an attempt whose process ended.
+def outcome_of(over: Over, code: int, files: AttemptFiles, now: int) -> Outcome:
+    """The outcome of a turn of a program that prints no events.
 
     Args:
-        ended: how.
-        files: the attempt's.
+        over: what its adapter makes of its exit code.
+        code: that, or minus the number of the signal that ended it.
+        files: the turn's.
         now: the time, for what an agent says relative to it.
     """
-    if ended.unstarted:
-        return not_woken(f"the command cannot be started: {ended.unstarted}")
-    return _completed(files) if ended.code == 0 else _failed(ended.code, files, now)
+    return _completed(files) if over.ok else _failed(over, code, files, now)
 
 
-def _failed(code: int, files: AttemptFiles, now: int) -> Outcome:
-    reason = {EXIT_RETRY_LATER: "retry_later", EXIT_MISCONFIGURED: "misconfigured"}.get(code, "exit_code")
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+def _failed(over: Over, code: int, files: AttemptFiles, now: int) -> Outcome:
     stated = _stated(files)
     if stated is None:
-        return Outcome("failed", reason, bounded(f"{how}: {files.last_words()}", DETAIL_MAX), code)
+        return Outcome("failed", over.reason, bounded(over.detail, DETAIL_MAX), code)
+    reason = over.reason
     if stated.reason in STATED_BY_AGENTS:
         reason = stated.reason
-        why = stated.detail or f"{how}: {files.last_words()}"
+        why = stated.detail or over.detail
     else:
         known = ", ".join(sorted(STATED_BY_AGENTS))
-        why = f"{how}: {files.last_words()} (it states the reason {stated.reason[:40]!r}, which is none of: {known})"
+        why = f"{over.detail} (it states the reason {stated.reason[:40]!r}, which is none of: {known})"
     return Outcome(
         "failed",
         reason,

@@ -54,7 +54,8 @@ class Rules(Struct, frozen=True):
 def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
     """The agent's turn is over."""
     turn, claimed = end.turn, end.outcome
-    goes_on = turn.session in ("", progress.session)
+    before = progress.session
+    goes_on = turn.session in ("", before)
     progress = replace(
         progress,
         claimed=claimed,
@@ -67,6 +68,9 @@ def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
         model=turn.model or progress.model,
         program=end.program or progress.program,
     )
+    if claimed.reason == "session_lost" and before:
+        # A new one knows nothing: it is told everything, in the same workspace.
+        return Next(replace(progress, turn=progress.turn + 1, session="", session_usage=NO_USAGE))
     if claimed.result != "completed" or not (rules.repository or progress.commands):
         return Done(told(progress, claimed))
     return Next(replace(progress, stage="checks"))

@@ -103,6 +103,8 @@ class Transcript:
             self._over_at_s = self._over_at_s or now_s
             self.enough = self.enough or now_s - self._over_at_s >= self._linger_s
         else:
+            # An agent may go on after what looked like its end.
+            self._over_at_s = 0.0
             self.excess = self.excess or self._limits.excess(self._size(), now_s - self._heard_at_s)
             self.enough = self.enough or bool(self.excess)
 

@@ -19,13 +19,14 @@ from msgspec.structs import replace
 from agentcom.adapters.base import Adapter, Launch, Prompt, Turn
 from agentcom.adapters.prices import priced
 from agentcom.adapters.prompting import Told, prompt_of, stated_in
+from agentcom.adapters.resets import resets_at_s
 from agentcom.model.task import NO_USAGE, Outcome, TaskSpec, Usage
 from agentcom.processes import ProcessIdentity
 from agentcom.settings import AgentSettings, Policy, Price
 from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, ignore, not_woken, unfit
 from agentcom.sidecar.runners.files import AttemptFiles, Ended
 from agentcom.sidecar.runners.kept import Kept, NotStarted, Vanished
-from agentcom.sidecar.runners.outcomes import outcome_of, resets_at
+from agentcom.sidecar.runners.outcomes import outcome_of
 from agentcom.sidecar.runners.progress import Progress
 from agentcom.sidecar.runners.reading import Limits
 from agentcom.sidecar.runners.tail import Tail
@@ -129,8 +130,7 @@ class Waker:
             return TurnEnd(unfit(f"the attempt's files cannot be written: {error}"), begun=False)
         prompt = self._prompt(job, files, text, progress, around.writable)
         launch = self._adapter.argv(prompt, self._settings)
-        launch = replace(launch, env={**around.environ, **launch.env})
-        return await self._follow(job, files, launch, progress, cut_short)
+        return await self._follow(job, files, launch, progress, around, cut_short)
 
     async def canary(self, job: Job, files: AttemptFiles) -> TurnEnd | None:
         """Wake it for a word, which reaches its model and costs a few tokens; None if its adapter knows no such turn.
@@ -142,7 +142,7 @@ class Waker:
         if not launch.argv:
             return None
         files.prepare(job, "")
-        return await self._follow(job, files, launch, Progress(), ignore)
+        return await self._follow(job, files, launch, Progress(), NOTHING, ignore)
 
     async def adopt(
         self,
@@ -166,10 +166,12 @@ class Waker:
         return TurnEnd(lost, watch.turn, self._usage(watch.turn, progress))
 
     def conclude(self, files: AttemptFiles, ended: Ended) -> Outcome:
-        """What a turn came to of which only the end was found, and nobody had followed what it said."""
+        """What a turn came to by how its program ended alone."""
+        if ended.unstarted:
+            return not_woken(f"the command cannot be started: {ended.unstarted}")
         if self._adapter.structured:
             return Outcome("lost", "lost", "it ended while no sidecar watched, and its work was not looked at")
-        return outcome_of(ended, files, self._clock())
+        return outcome_of(self._adapter.exited(ended.code, files.last_words()), ended.code, files, self._clock())
 
     # -------------------------------------------------------------- private
 
@@ -179,13 +181,14 @@ class Waker:
         files: AttemptFiles,
         launch: Launch,
         progress: Progress,
+        around: Around,
         cut_short: Callable[[TurnEnd], None],
     ) -> TurnEnd:
         watch = self._watch(job, files, progress)
         with self._told_if_cancelled(watch, progress, cut_short):
             ended = await self._kept(job, files).run(
                 launch.argv,
-                self._environ_of(job, files, launch.env),
+                self._environ_of(job, files, launch.env, around.environ),
                 files.workspace,
                 watch,
                 stdin=launch.stdin,
@@ -223,10 +226,14 @@ class Waker:
             writable=writable,
         )
 
-    def _environ_of(self, job: Job, files: AttemptFiles, launched: Mapping[str, str]) -> dict[str, str]:
+    def _environ_of(
+        self, job: Job, files: AttemptFiles, launched: Mapping[str, str], around: Mapping[str, str]
+    ) -> dict[str, str]:
+        """What the adapter wants, overruled by what the settings say, overruled by what is the sidecar's alone."""
         return {
-            **self._environ,
             **launched,
+            **self._environ,
+            **around,
             "AGENTCOM_TASK_FILE": str(files.task),
             "AGENTCOM_RESULT_FILE": str(files.result),
             "AGENTCOM_TASK_ID": job.spec.id,
@@ -259,7 +266,7 @@ class Waker:
             # Of what was asked to end, exit 0 alone says only that it obeyed; with a result file, that it is done.
             if self._adapter.structured or not (by_itself or files.result.exists()):
                 return
-            outcome = outcome_of(ended, files, self._clock())
+            outcome = self.conclude(files, ended)
             if outcome.result == "completed":
                 job.alive()
                 job.reached(outcome)
@@ -278,7 +285,7 @@ class Waker:
         elif watch.excess:
             outcome = Outcome("failed", watch.excess, self._limits.told(watch.excess), ended.code)
         elif not self._adapter.structured or ended.unstarted:
-            outcome = outcome_of(ended, files, self._clock())
+            outcome = self.conclude(files, ended)
             usage = outcome.usage or usage
         else:
             outcome = self._structured(files, ended, watch.turn)
@@ -306,7 +313,7 @@ class Waker:
             )
         if over.ok:
             return replace(said, result="completed")
-        resets = int(over.resets_at_s * 1000) or resets_at(over.resets_after_s, self._clock())
+        resets = int(resets_at_s(over, self._clock() / 1000) * 1000)
         return _why(said, over.reason or "exit_code", over.detail or files.last_words(), resets_at=resets)
 
     def _overspent(self, job: Job, used: Usage) -> str:

@@ -25,6 +25,7 @@ from agentcom.git import (
     push,
     restore,
     start,
+    written_by_commits,
 )
 from agentcom.model.task import Evidence
 from agentcom.settings import AgentSettings, Policy
@@ -85,9 +86,12 @@ class Desk:
     @property
     def writable(self) -> tuple[str, ...]:
         """What outside of the worktree has to be written to in order to commit, for agents that are kept from all
-        else."""
-        clone = self._place.repository.clone
-        return tuple(str(clone / part) for part in ("objects", "refs", "logs", "worktrees"))
+        else.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        return tuple(map(str, written_by_commits(self._place)))
 
     async def start(self) -> Started | GitProblem:
         """Make the worktree ready, and let this attempt push from it.
