@@ -37,11 +37,13 @@ class Manners(Struct, frozen=True):
 
 
 class Agents:
-    """Draws what each attempt will do, keeps the truth about it, and tells the lies."""
+    """Draws what each attempt will do, keeps the truth about it, and tells the lies. What `work` draws changes nothing
+    about how long anything takes."""
 
     def __init__(
         self,
         random: Random,
+        work: Random,
         manners: Manners,
         on_run: Callable[[Run], None],
         forge: Callable[[str, bytes], None],
@@ -54,6 +56,7 @@ class Agents:
         self.seen: Counter[str] = Counter()
         """What came up besides."""
         self._random = random
+        self._work = work
         self._forge = forge
         self._known = known
 
@@ -73,9 +76,9 @@ class Agents:
                 return make()
             drawn -= share
         lie = random.choice(LIES) if drawn < manners.lies else ""
-        if random.random() < 0.5:
+        if self._work.random() < 0.5:
             return Plan("ok", alive_s, end_s=took_s, outcome=self._done(), lie=lie)
-        checked_s = alive_s + random.random() * (took_s - alive_s)
+        checked_s = alive_s + self._work.random() * (took_s - alive_s)
         checks = (Check("make test", sha="b1", passed=True, exit_code=0),)
         return Plan("ok", alive_s, checked_s, took_s, replace(self._done(), checks=checks), lie)
 
@@ -91,14 +94,13 @@ class Agents:
 
     def _failure(self, reason: str) -> Outcome:
         asked = "what next?" if reason == "input_required" else ""
-        said = f"{self._random.randrange(3)} of 3" if reason == "context_exhausted" else ""
+        said = f"{self._work.randrange(3)} of 3" if reason == "context_exhausted" else ""
         return Outcome("failed", reason, "as drawn", 1, said, usage=self._usage(), session="s", question=asked)
 
     def _usage(self) -> Usage | None:
         """Some agents do not say what they use."""
-        return (
-            Usage(self._random.randrange(100), 1 + self._random.randrange(100)) if self._random.random() < 0.7 else None
-        )
+        work = self._work
+        return Usage(work.randrange(100), 1 + work.randrange(100)) if work.random() < 0.7 else None
 
     def checked(self, tokens: Iterable[str], host: str, now_s: float) -> tuple[str, ...]:
         """Those of these attempts whose work is being checked on this machine now."""

@@ -81,7 +81,7 @@ def test_thousands_of_tasks_with_a_few_faults_violate_nothing() -> None:
 def test_without_faults_every_task_is_done_by_its_first_attempt(seed: int) -> None:
     result = play(calm(seed))
     assert not result.problem
-    assert result.seen["match"] == result.seen["finished"] == result.lifecycles
+    assert result.seen["match"] == result.seen["became completed"] == result.lifecycles
     assert result.settled_s < 30
 
 

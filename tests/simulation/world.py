@@ -90,7 +90,12 @@ class World:
         self.clock_ms = 0
         self.primary = self.add_server(RedisModel(self._server_clock, BY_SHA), View())
         self.agents = Agents(
-            Random(f"{seed}/agents"), scenario.manners, self._run_begins, self._forge, self._known_attempts
+            Random(f"{seed}/agents"),
+            Random(f"{seed}/work"),
+            scenario.manners,
+            self._run_begins,
+            self._forge,
+            self._known_attempts,
         )
         self.schedulers = [Seat(self.host(f"s{n + 1}"), None) for n in range(scenario.schedulers)]
         self.sidecars = [Seat(self.host(f"h{n + 1}"), member) for n, member in enumerate(scenario.members)]
