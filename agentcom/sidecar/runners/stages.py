@@ -67,8 +67,12 @@ def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
         model=turn.model or progress.model,
         program=end.program or progress.program,
     )
-    if claimed.result != "completed" or not (rules.repository or progress.commands):
+    if claimed.result != "completed":
         return Done(told(progress, claimed))
+    if not (rules.repository or progress.commands):
+        # That it did without the tool that it was denied is its own word alone.
+        denied = claimed.reason == "permission_denied"
+        return Done(told(progress, replace(claimed, result="failed") if denied else claimed))
     return Next(replace(progress, stage="checks"))
 
 
