@@ -55,6 +55,8 @@ is less than an agent has to show life and more than most troubles take; by itse
 OF_PROGRAM = "<synthetic>"
 """The model of messages that the program itself writes, such as for an error, which the result tells too."""
 
+USD_LEAST = 0.0001
+
 
 class Claude(EventProgram):
     """Prints events. Its `init` is of the program, before any request to the model; the agent's first sign of life is
@@ -114,7 +116,8 @@ class Claude(EventProgram):
 
 
 def _dollars(usd: float) -> str:
-    return f"{usd:.4f}" if usd > 0 else ""
+    """What is left of a budget, however little: the program refuses 0, and without the option nothing is limited."""
+    return f"{max(usd, USD_LEAST):.4f}" if usd > 0 else ""
 
 
 def _of_system(event: Mapping[str, Any]) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -24,18 +25,31 @@ NO_EVENT = Unknown("no event")
 def object_in(line: bytes) -> Mapping[str, Any] | None:
     """The JSON object that a line holds; None for anything else.
 
-    A byte that is no UTF-8 in a tool's output does not hide the event around it.
+    A byte that is no UTF-8 in a tool's output does not hide the event around it, and neither does half a character,
+    which programs in JavaScript write where they cut a text within an emoji.
     """
     line = line.strip()
     if not line.startswith(b"{") or len(line) > LINE_MAX_BYTES:
         return None
-    for text in (line, line.decode("utf-8", "replace")):
+    for tolerant in (_as_it_is, _with_whole_bytes, _with_whole_characters):
         try:
-            found = msgspec.json.decode(text)
+            found = msgspec.json.decode(tolerant(line))
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue
         return found if isinstance(found, dict) else None
     return None
+
+
+def _as_it_is(line: bytes) -> bytes:
+    return line
+
+
+def _with_whole_bytes(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+def _with_whole_characters(line: bytes) -> bytes:
+    return json.dumps(json.loads(_with_whole_bytes(line)), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def at(value: object, *path: str) -> Any:

@@ -154,7 +154,7 @@ def configure(git: Git) -> None:
         clone / "info" / "grafts",
         clone / "objects" / "info" / "alternates",
     ):
-        unwanted.unlink(missing_ok=True)
+        _remove(unwanted)
     write_if_other(clone / "config", _config(git))
     write_if_other(clone / "config.worktree", "[core]\n\tbare = true\n")
 
@@ -210,10 +210,18 @@ def write_if_other(path: Path, content: str) -> None:
         if path.is_file() and not path.is_symlink() and path.read_bytes() == wanted:
             return
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        _remove(path)
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     new.write_bytes(wanted)
     new.replace(path)
+
+
+def _remove(path: Path) -> None:
+    """Whatever an agent has put there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_stale_locks(clone: Path) -> None:

@@ -46,7 +46,7 @@ class Send(Struct, frozen=True):
 
 
 class Forget(Struct, frozen=True):
-    """This order is another's now: nothing of it may be reported or settled."""
+    """This order is another's now: nothing of it may be settled, and nothing reported but what it used."""
 
     entry: str
 

@@ -18,9 +18,11 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from agentcom.model.messages import Assign
 from agentcom.processes import ProcessIdentity
+from agentcom.sidecar.effects import Phase
 
 T = TypeVar("T")
 
@@ -39,7 +41,8 @@ class RunNote(Struct, frozen=True):
     Attributes:
         entry: of the order.
         order: itself.
-        since_at: when it was started.
+        since_at: when it was started, and as much later as its agent's time stood still.
+        paused_at: since when that stands still; 0 while it passes.
         process: that was started for it.
         offset: how many bytes of the agent's output were passed on to Redis, as of the last beat.
     """
@@ -49,6 +52,17 @@ class RunNote(Struct, frozen=True):
     since_at: int
     process: ProcessIdentity | None = None
     offset: int = 0
+    paused_at: int = 0
+
+    def since(self, now: int) -> int:
+        """From when on its agent's time is to be counted."""
+        return self.since_at + max(0, now - self.paused_at) if self.paused_at else self.since_at
+
+    def in_phase(self, phase: Phase, now: int) -> RunNote:
+        """The note of the attempt as it comes into a phase: only while it is working does its agent's time pass."""
+        if phase == "working":
+            return replace(self, since_at=self.since(now), paused_at=0)
+        return replace(self, paused_at=self.paused_at or now)
 
 
 class OutboxNote(Struct, frozen=True):

@@ -16,7 +16,7 @@ from msgspec import Struct
 from agentcom.model.agent import Activity
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, AnyOrder, AnyReport, Ask, Assign, Beat, Finished, SelfTest, Stop
-from agentcom.model.task import Outcome
+from agentcom.model.task import Outcome, Usage
 from agentcom.sidecar.effects import Adopt, Disown, Effect, End, Forget, Phase, Send, Start
 
 TIMEOUT_MAX_S = 10**9
@@ -196,18 +196,20 @@ class Machine:
         del self._entry_of[held.order.token]
         if held.ending == "lease_lost":
             # A fail-over that lost its delivery delivers it once more: it ran, and must not begin again. So an end of
-            # it is remembered, although nobody is told of it now.
-            self._finished(held.order, Outcome("lost", "lost", "its order was not this sidecar's any more"))
-            return [*self._answer(held), Forget(entry)]
+            # it is remembered, although nobody is told of it now, but for what it used: that is spent.
+            lost = Outcome("lost", "lost", "its order was not this sidecar's any more", usage=outcome.usage)
+            report = self._finished(held.order, lost)
+            used = [Send([report])] if outcome.usage is not None and not held.stopped else []
+            return [*used, *self._answer(held, outcome.usage), Forget(entry)]
         final = _final_outcome(held, outcome)
         return [Send([self._finished(held.order, final)], [entry, held.stop] if held.stop else [entry])]
 
-    def _answer(self, held: Held) -> list[Effect]:
+    def _answer(self, held: Held, usage: Usage | None) -> list[Effect]:
         """Whoever ordered it to stop still counts on it here, and learns that it is over. What it was ordered to do is
         not settled: that is another's now."""
         if not held.stopped:
             return []
-        outcome = Outcome("canceled", "canceled", held.why)
+        outcome = Outcome("canceled", "canceled", held.why, usage=usage)
         return [Send([self._finished(held.order, outcome)], [held.stop] if held.stop else [])]
 
     def left_behind(self, entry: str, order: Assign, outcome: Outcome) -> list[Effect]:

@@ -53,7 +53,7 @@ async def recover(
     others = [note for entry, note in noted.items() if entry not in adopted]
     effects = await _end_others(others, settling, journal, runner, machine)
     for note in adopted.values():
-        effects += machine.adopt(note.entry, note.order, note.since_at, clock())
+        effects += machine.adopt(note.entry, note.order, note.since(clock()), clock())
     starts = journal.starts()
     for entry, order in claimed.items():
         if entry in settling or entry in adopted:

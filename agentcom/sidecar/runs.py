@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -173,6 +174,13 @@ class Runs:
         def followed(offset: int) -> None:
             self._offsets[entry] = offset
 
+        def entered(phase: Phase) -> None:
+            note = self._notes[entry].in_phase(phase, self._clock())
+            if note != self._notes[entry]:
+                with suppress(OSError):  # then a later start takes the time that stood still for its agent's
+                    self._note(note)
+            self._on_phase(entry, phase)
+
         def alive() -> None:
             self._silent.discard(entry)
             self._on_alive(entry)
@@ -192,7 +200,7 @@ class Runs:
             reached=partial(self._reached.__setitem__, entry),
             offset=note.offset,
             order=order,
-            entered=partial(self._on_phase, entry),
+            entered=entered,
             filled=partial(self._on_filled, entry),
             ours=lambda: entry not in self._disowned,
         )

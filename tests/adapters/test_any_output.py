@@ -48,6 +48,18 @@ def test_any_line_is_read(adapter: Adapter, line: bytes) -> None:
     assert turn.over is None or turn.over.ok or turn.over.reason in CLASS_OF
 
 
+@pytest.mark.parametrize("text", [r"cut: \ud83d", r"cut: \ude00 \u00fc", "cut: \\ud83d\xff"])
+def test_half_a_character_hides_no_end(text: str) -> None:
+    """Programs in JavaScript write it as an escape where they cut a text within an emoji."""
+    line = f'{{"type": "result", "subtype": "success", "is_error": false, "result": "{text}"}}'.encode("latin-1")
+    turn = Turn()
+    for event in BUILT_IN["claude"].parse(line):
+        turn.take(event)
+    assert turn.over is not None
+    assert turn.over.ok
+    assert turn.over.summary.startswith("cut: ")
+
+
 FIELDS = st.fixed_dictionaries({"event": st.sampled_from([kind.__name__ for kind in get_args(Event)])}).flatmap(
     lambda named: st.dictionaries(
         st.sampled_from(["ok", "text", "reason", "detail", "id", "usage", "used", "what", "question", "kind", "name"]),

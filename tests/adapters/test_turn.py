@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from agentcom.adapters.base import (
@@ -14,13 +16,16 @@ from agentcom.adapters.base import (
     Event,
     Model,
     Over,
+    Prompt,
     Said,
     Session,
     Trouble,
     Turn,
     Used,
 )
+from agentcom.adapters.registry import BUILT_IN
 from agentcom.model.task import Usage
+from agentcom.settings import AgentSettings
 
 DONE = Over(ok=True, summary="Done.")
 EXITED_1 = Over(ok=False, reason="exit_code", detail="exit code 1")
@@ -121,3 +126,10 @@ def test_the_reset_that_was_named_before_the_end_holds_for_it() -> None:
 def test_what_is_denied_again_and_again_is_kept_once_and_not_for_ever() -> None:
     assert turn_of(Denied("x"), Denied("x")).denied == ["x"]
     assert len(turn_of(*(Denied(str(number)) for number in range(1_000))).denied) == DENIED_KEPT
+
+
+@pytest.mark.parametrize(("usd", "said"), [(0.0, ()), (0.00001, ("0.0001",)), (1.5, ("1.5000",))])
+def test_what_is_left_of_a_budget_is_a_limit_however_little_it_is(usd: float, said: tuple[str, ...]) -> None:
+    prompt = Prompt(text="", workspace="/w", agent="oak", usd_left=usd)
+    argv = BUILT_IN["claude"].argv(prompt, AgentSettings()).argv
+    assert tuple(value for name, value in pairwise(argv) if name == "--max-budget-usd") == said

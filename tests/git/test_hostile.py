@@ -262,3 +262,13 @@ async def test_an_agent_that_fills_the_worktree_with_files_is_bounded(lab: Lab, 
     assert "not saved: 20" in done.detail
     names = lab.git("ls-tree", "--name-only", done.evidence.rescue, cwd=lab.origin).split()
     assert len([name for name in names if name.endswith(".txt")]) == 10
+
+
+@pytest.mark.parametrize("name", ["info/attributes", "info/exclude", "objects/info/alternates", "config"])
+async def test_a_folder_where_a_file_of_the_clone_should_be_stops_nobody(lab: Lab, name: str):
+    place = lab.place()
+    await lab.started(place)
+    path = place.repository.clone / name
+    path.unlink(missing_ok=True)
+    (path / "inside").mkdir(parents=True)
+    await lab.attempt(place)

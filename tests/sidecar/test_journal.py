@@ -35,6 +35,17 @@ def test_what_was_noted_is_read_again_after_a_restart(tmp_path: Path):
     assert (again.runs(), again.unsent()) == ([], [])
 
 
+def test_time_in_which_it_was_not_the_agents_turn_is_not_its_own_after_a_restart_either(tmp_path: Path):
+    begun = RunNote("1-0", assign("sc-1"), 1_000)
+    assert begun.in_phase("working", 2_000) == begun
+    verified = begun.in_phase("preparing", 1_000).in_phase("working", 5_000).in_phase("verifying", 8_000)
+    Journal(tmp_path).started(verified.in_phase("verifying", 9_000))
+    [note] = Journal(tmp_path).runs()
+    assert note.since(60_000) == 60_000 - 3_000, "it had worked for three seconds"
+    sent_back = note.in_phase("verifying", 60_000).in_phase("working", 70_000)
+    assert (sent_back.since(99_000), sent_back.paused_at) == (67_000, 0)
+
+
 def test_to_end_what_is_not_noted_changes_nothing(tmp_path: Path):
     Journal(tmp_path).ended("1-0")
 

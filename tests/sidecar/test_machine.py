@@ -5,7 +5,7 @@ from msgspec import Raw
 
 from agentcom.model.codec import encode
 from agentcom.model.messages import Accepted, Ask, Assign, Finished, SelfTest, Stop
-from agentcom.model.task import Outcome
+from agentcom.model.task import Outcome, Usage
 from agentcom.sidecar.effects import Adopt, Disown, Effect, End, Forget, Send, Start
 from agentcom.sidecar.machine import REMEMBERED_BYTES, REMEMBERED_MAX, Machine
 
@@ -217,6 +217,23 @@ def test_a_lost_lease_ends_what_runs_and_nothing_is_reported_or_settled():
     assert sidecar.leases_lost(["1-0", "9-9"]) == [Disown("1-0"), End("1-0")]
     assert sidecar.leases_lost(["1-0"]) == []
     assert sidecar.ended("1-0", DONE) == [Forget("1-0")]
+
+
+@pytest.mark.pitfall_2
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_was_used_is_told_also_when_the_lease_is_lost(stopped):
+    sidecar = machine()
+    sidecar.ordered("1-0", order(), now=0)
+    sidecar.leases_lost(["1-0"])
+    if stopped:
+        sidecar.ordered("2-0", stop(), now=1)
+    effects = sidecar.ended("1-0", Outcome("failed", "lost", usage=Usage(input_tokens=5)))
+    [report] = [report for effect in effects if isinstance(effect, Send) for report in effect.reports]
+    assert (report.outcome.result, report.outcome.usage) == (
+        "canceled" if stopped else "lost",
+        Usage(input_tokens=5),
+    )
+    assert settled(effects) == (["2-0"] if stopped else [])
 
 
 @pytest.mark.pitfall_1

@@ -107,6 +107,13 @@ def test_nothing_committed_after_a_denied_tool_is_a_matter_for_a_person() -> Non
     assert (outcome.result, outcome.reason, outcome.detail) == ("failed", "permission_denied", "it was denied Bash")
 
 
+def test_where_nobody_looks_what_was_done_without_a_denied_tool_is_a_matter_for_a_person_too() -> None:
+    denied = Outcome("completed", "permission_denied", "it was denied Bash")
+    outcome = over(after_turn(Progress(), ended(denied), PLAIN))
+    assert (outcome.result, outcome.reason) == ("failed", "permission_denied")
+    assert going_on(after_turn(Progress(commands=("make test",)), ended(denied), PLAIN)).stage == "checks"
+
+
 def test_work_that_was_done_in_spite_of_a_denied_tool_counts() -> None:
     progress = Progress(stage="checks", claimed=Outcome("completed", "permission_denied", "it was denied Bash"))
     assert going_on(after_look(progress, Finished(WORK), GIT)).stage == "checks"

@@ -68,7 +68,7 @@ class Lines:
     resumes = True
 
     def argv(self, prompt: Prompt, settings: AgentSettings) -> Launch:
-        return Launch((*settings.command, prompt.session or "new"))
+        return Launch((*settings.command, prompt.session or "new", str(prompt.usd_left)))
 
     def parse(self, line: bytes) -> Sequence[Event]:
         try:
@@ -272,6 +272,22 @@ async def test_who_exceeds_the_budget_is_ended_and_what_it_used_is_told(bench: B
     assert "1,200 tokens" in outcome.detail
     dear = await Bench(bench.folder).run("say(cost=2.5); time.sleep(60)", usd_left=1.0)
     assert (dear.reason, dear.usage) == ("budget_exceeded", Usage(cost_usd=2.5))
+
+
+@pytest.mark.pitfall_2
+async def test_a_budget_that_is_used_up_exactly_is_not_one_without_a_limit(bench: Bench) -> None:
+    job = bench.job(usd_left=1.0)
+    job = replace(job, spec=replace(job.spec, checks=("test -e fixed",)))
+    script = f"""
+        say(session='s', cost=1.0)
+        if sys.argv[1] == 's': open('fixed', 'w').write(sys.argv[2])
+        {OK}
+    """
+    with anyio.fail_after(20):
+        outcome = await bench.runner(script).run(job)
+    assert outcome.result == "completed", outcome
+    (told,) = (bench.folder / "workspaces").glob("*/fixed")
+    assert 0 < float(told.read_text()) < 0.0001
 
 
 async def test_of_a_resumed_session_only_what_was_added_is_counted(bench: Bench) -> None:

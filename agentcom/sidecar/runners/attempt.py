@@ -120,7 +120,8 @@ class Attempt:
         unfounded = self._progress.started is not None and self._desk is None
         if self._progress.stage == "agent" and not unfounded:
             return await self._go_on(await self._found_turn(process))
-        # What checks are still under way would see the files of those that begin now.
+        # What checks are still under way would see the files of those that begin now. The agent's time stands still.
+        self._job.entered("verifying")
         with anyio.CancelScope(shield=True):
             await end_orphan(process, self._files.mark, self._means.policy.grace_s)
         if unfounded:

@@ -71,8 +71,12 @@ def after_turn(progress: Progress, end: TurnEnd, rules: Rules) -> Next | Done:
     if claimed.reason == "session_lost" and before:
         # A new one knows nothing: it is told everything, in the same workspace.
         return Next(replace(progress, turn=progress.turn + 1, session="", session_usage=NO_USAGE))
-    if claimed.result != "completed" or not (rules.repository or progress.commands):
+    if claimed.result != "completed":
         return Done(told(progress, claimed))
+    if not (rules.repository or progress.commands):
+        # That it did without the tool that it was denied is its own word alone.
+        denied = claimed.reason == "permission_denied"
+        return Done(told(progress, replace(claimed, result="failed") if denied else claimed))
     return Next(replace(progress, stage="checks"))
 
 

@@ -34,6 +34,8 @@ from agentcom.sidecar.runners.transcript import Transcript
 from agentcom.sidecar.runners.turnend import CUT_SHORT, TurnEnd
 
 PERCENT = 100
+USD_LEAST = 1e-6
+"""Of a budget that is used up exactly: 0 would mean that there is none."""
 
 
 SESSIONS = UUID("6f0d1d0c-52f6-5d0e-9c39-1a8d5c0f7b11")
@@ -218,7 +220,7 @@ class Waker:
             agent=self._name,
             session=progress.session if self._adapter.resumes else "",
             new_session=session_of(job.token, progress.turn),
-            usd_left=max(0.0, job.order.usd_left - progress.spent.cost_usd) if job.order.usd_left else 0.0,
+            usd_left=max(USD_LEAST, job.order.usd_left - progress.spent.cost_usd) if job.order.usd_left else 0.0,
             task_id=job.spec.id,
             task_file=str(files.task),
             result_file=str(files.result),
