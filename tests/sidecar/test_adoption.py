@@ -247,12 +247,8 @@ async def test_killed_before_its_process_was_noted_it_finds_it_by_its_mark(
     program: Program, desk: Desk, folder: Path, tmp_path: Path, damage: str
 ):
     """So it does if the note was damaged: the order says whose files to look for."""
-<<<<<<< HEAD
     working = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
     script = f"echo $$ >> {tmp_path}/began; {working}; echo done >> {tmp_path}/effects; exit 7"
-=======
-    script = f"echo $$ >> {tmp_path}/began; sleep 8; echo done >> {tmp_path}/effects; exit 7"
->>>>>>> wt-attack
     order, note = await begun(program, desk, folder, script)
     await lines(tmp_path / "began")
     program.kill()
