@@ -15,7 +15,7 @@ The Python API is what this module exports. How the packages relate, each import
     broker         keys, connections, commits, streams, Lua: Redis is spoken to from here
     settings       what may be set, and where a value came from: pure
     fsck           what in a pool contradicts what: pure
-    capability, backlog, clock, version, wording              small, and but for the clock pure
+    capability, backlog, backlog_attributes, clock, version, wording    small, and but for the clock pure
     model          tasks, agents, messages, the lifecycle table: pure data
     ids, processes, errors, notify                            what all of them use
 """
