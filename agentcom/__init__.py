@@ -20,7 +20,7 @@ The Python API is what this module exports. How the packages relate, each import
     adapters       what coding agents are called like, and what they say: pure but for one program
     settings       what may be set, and where a value came from: pure
     fsck           what in a pool contradicts what: pure
-    capability, backlog, clock, version, wording              small, and but for the clock pure
+    capability, backlog, backlog_attributes, clock, version, wording    small, and but for the clock pure
     model          tasks, agents, messages, the lifecycle table: pure data
     ending, ids, processes, errors, notify                    what all of them use
 """

@@ -21,6 +21,7 @@ from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
 from agentcom.scheduler.parts import keep_pull_request
 from agentcom.scheduler.reconcile import reconcile
 from agentcom.scheduler.state import State
+from agentcom.scheduler.waiting import ask_if_spent
 from agentcom.scheduler.work import CONTEXT_SHARE, Work
 
 MAX_INCARNATION = 100
@@ -215,7 +216,7 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
     agent = state.agents.get(report.agent)
     holder = agent if agent is not None and agent.running.get(report.token) == report.task else None
     if agent is not None:
-        spending.told(state, agent, report, now)
+        spending.told(state, agent, report)
     work = _current(state, report)
     if isinstance(work, str):
         if agent is not None:
@@ -238,6 +239,8 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
         state.release(holder, report.token, now)
     elif agent is not None and agent.ghosts.pop(report.token, None) is not None:
         state.save_agent(agent)
+    if report.outcome.usage is not None:
+        ask_if_spent(state, report.task, now)
 
 
 def _over(state: State, work: Work, now: int) -> None:

@@ -7,11 +7,10 @@ from agentcom.model.costs import TOKENS_MAX, Costs, sane
 from agentcom.model.messages import Finished
 from agentcom.model.task import Attempt, CarriedRecord
 from agentcom.scheduler.state import State
-from agentcom.scheduler.waiting import ask_if_spent
 from agentcom.scheduler.work import Work
 
 
-def told(state: State, agent: AgentRecord, report: Finished, now: int) -> None:
+def told(state: State, agent: AgentRecord, report: Finished) -> None:
     """A report tells what an attempt used: that is counted, if it was not before."""
     outcome = report.outcome
     if outcome.usage is None:
@@ -30,8 +29,6 @@ def told(state: State, agent: AgentRecord, report: Finished, now: int) -> None:
         state.commit.records[work.id] = work.record
     if attempt is not None:
         attempt.spent = True
-    if work is not None:
-        ask_if_spent(state, work, now)
 
 
 def reopened(state: State, record: CarriedRecord) -> None:

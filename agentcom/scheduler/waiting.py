@@ -32,10 +32,11 @@ def make_ready_later(state: State, work: Work, delay_ms: int, now: int, trigger:
     state.set_timer(work.record.ready_at, "retry", work.id, work.record.generation)
 
 
-def ask_if_spent(state: State, work: Work, now: int) -> None:
+def ask_if_spent(state: State, task: str, now: int) -> None:
     """What an attempt used was only told when its task waited for another already."""
-    if work.record.state in ("queued", "retry_wait"):
-        _asked_for_more(state, work, now, "late")
+    work = state.tasks.get(task)
+    if work is not None and work.record.state in ("queued", "retry_wait"):
+        _asked_for_more(state, work, now, "budget")
 
 
 def _asked_for_more(state: State, work: Work, now: int, trigger: str) -> bool:

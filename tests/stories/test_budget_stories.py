@@ -130,6 +130,14 @@ def test_what_is_only_told_late_is_spent_all_the_same(pool, state):
     assert (pool.state(task), pool.task(task).reason) == ("input_required", "budget_exceeded")
 
 
+def test_work_that_was_done_late_and_cost_too_much_is_done_all_the_same(pool):
+    pool.agent("oak")
+    task = pool.submit(budget_usd=2.0)
+    pool.advance(61)
+    pool.end(task, Outcome("completed", usage=used(3.0)))
+    assert [line.after for line in pool.journal if line.task == task][-2:] == ["queued", "completed"]
+
+
 def test_a_question_is_answered_only_with_a_budget_to_go_on(pool):
     pool.agent("oak")
     task = pool.submit(budget_usd=2.0)
