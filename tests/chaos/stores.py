@@ -88,11 +88,16 @@ class OneServer:
         self.server.kill()
         lost_from = at - int(share * POWER_LOSS_S * 1000)
         file = self._append_only_file()
-        flushed = [(when, size) for when, path, size in self._sizes if path == file and when <= lost_from]
+        sizes = [(when, size) for when, path, size in self._sizes if path == file]
+        flushed = [(when, size) for when, size in sizes if when <= lost_from] or sizes[:1]
         if file is not None and flushed:
-            os.truncate(file, flushed[-1][1])
+            when, size = flushed[-1]
+            os.truncate(file, size)
             # Redis puts off writing its file for up to two seconds while the last flush of it is still going on.
-            self.losses.append(Span(flushed[-1][0] - DELAYED_WRITE_MS, at))
+            self.losses.append(Span(min(when, lost_from) - DELAYED_WRITE_MS, at))
+            # It is shorter now than it was, and what the next cut finds of this is safe: it will have been loaded.
+            self._sizes.clear()
+            self._sizes.append((at, file, size))
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP or SIGCONT, if it runs."""

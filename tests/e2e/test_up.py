@@ -36,7 +36,7 @@ beat_s = 0.5
 beat_offset_s = 0.1
 sweep_s = 0.5
 lease_s = 1
-drain_s = 2.5
+drain_s = {drain_s}
 grace_s = 1
 retry_delays_s = [0]
 """
@@ -56,8 +56,8 @@ class Machine:
         self.environ["XDG_STATE_HOME"] = str(root / "state")
         self.ups: list[Up] = []
 
-    def configure(self, agents: str = OAK) -> None:
-        (self.root / "agentcom.toml").write_text(POLICY + agents)
+    def configure(self, agents: str = OAK, drain_s: float = 2.5) -> None:
+        (self.root / "agentcom.toml").write_text(POLICY.format(drain_s=drain_s) + agents)
 
     def start(self, *flags: str) -> "Up":
         log = self.root / f"up-{len(self.ups)}.log"
@@ -217,7 +217,7 @@ def test_what_does_not_end_in_time_is_handed_back_and_done_after_the_next_start(
 
 
 def test_a_second_ctrl_c_stops_at_once_and_no_task_is_lost(machine: Machine) -> None:
-    machine.configure(OAK.replace("$text", f"test -e {machine.root}/second || sleep 60"))
+    machine.configure(OAK.replace("$text", f"test -e {machine.root}/second || sleep 60"), drain_s=60)
     up = machine.ready()
     task = submitted("wait")
     wait_until(lambda: state_of(task) == "working")
@@ -225,7 +225,7 @@ def test_a_second_ctrl_c_stops_at_once_and_no_task_is_lost(machine: Machine) -> 
     up.wait_for("stopping")
     before_s = time.monotonic()
     assert up.stop() == 130
-    assert time.monotonic() - before_s < 4, "it waited for the drain or the grace"
+    assert time.monotonic() - before_s < 30, "it waited for the drain"
     assert machine.processes() == []
     (machine.root / "second").touch()
     machine.ready()

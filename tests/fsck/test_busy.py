@@ -14,6 +14,7 @@ from agentcom.model.agent import Card
 from agentcom.model.codec import encode
 from agentcom.model.messages import Cancel, Hello
 from tests.fsck.scene import Scene
+from tests.patience import PATIENCE_S
 from tests.scheduler.harness import QUICK, Agent, Pool, at_work, eventually, leading, start
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_4]
@@ -56,7 +57,7 @@ async def test_a_pool_whose_leader_and_agents_come_and_go_is_found_in_order(make
     async with at_work() as group:
         for turn in range(3):
             scheduler = await start(pool, group)
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE_S):
                 await scheduler.leads.wait()
             group.start_soon(Agent(pool, f"oak{turn}", slots=3).run)
             for _ in range(2):

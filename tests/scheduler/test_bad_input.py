@@ -9,6 +9,7 @@ from msgspec import Raw, json
 from agentcom.model.codec import encode
 from agentcom.model.messages import Cancel, Submit
 from agentcom.model.task import TaskSpec
+from tests.patience import PATIENCE_S
 from tests.scheduler.harness import Agent, Pool, at_work, eventually, leading, make_id, start
 
 pytestmark = pytest.mark.process
@@ -143,7 +144,7 @@ async def test_an_id_that_a_fast_clock_made_and_that_exists_costs_one_reload_and
             await first.stop()
         second = await start(pool, group)
         second.service._clock = lambda clock=second.service._clock: clock() - 5_000  # type: ignore[misc]
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             await second.leads.wait()
         second.service._clock = lambda clock=second.service._clock: clock() + 5_000  # type: ignore[misc]
         await pool.request(before)

@@ -11,6 +11,7 @@ import pytest
 from anyio.abc import Process
 
 from agentcom.broker.embedded import EmbeddedServer
+from tests.patience import PATIENCE_S
 from tests.scheduler.harness import Agent, Pool, at_work, eventually, leading, patiently, start
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_1]
@@ -106,7 +107,7 @@ async def test_a_scheduler_that_is_refused_by_redis_ends_at_once(own_server: Emb
     command = [
         sys.executable, "-m", "tests.scheduler.leader", f"{own_server.url}?username=s&password=p", own_pool.name,
     ]  # fmt: skip
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         result = await anyio.run_process(command, cwd=ROOT, check=False)
     assert result.returncode == 1
     assert b"CredentialsRefused" in result.stderr

@@ -1,5 +1,6 @@
 """One leads, another takes over, and no commit is lost, doubled or made by two."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ from agentcom.model.codec import encode
 from agentcom.model.task import TaskSpec
 from agentcom.scheduler.core import Core
 from agentcom.scheduler.events import Reported, Requested
+from tests.patience import PATIENCE_S
 from tests.scheduler.harness import Agent, Pool, Scheduler, at_work, eventually, leading, make_id, start
 
 pytestmark = pytest.mark.process
@@ -23,7 +25,8 @@ async def test_a_task_goes_in_and_comes_out_completed(pool: Pool) -> None:
         await pool.judge(tasks)
 
 
-async def test_a_leader_that_stops_resigns_and_another_leads_at_once(pool: Pool) -> None:
+async def test_a_leader_that_stops_resigns_and_another_leads_at_once(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool(lease_s=12.0)
     async with at_work() as group, leading(pool, group) as first:
         second = await start(pool, group)
         tasks = await pool.submit(5)
@@ -48,7 +51,7 @@ async def test_a_leader_frozen_for_longer_than_its_lease_writes_nothing_more_and
         group.start_soon(oak.run)
         tasks = await pool.submit(3)
         second = await start(pool, group)
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             await second.leads.wait()
         await eventually(lambda: pool.all_completed(tasks))
         thaw.set()
@@ -165,7 +168,7 @@ async def test_loading_may_take_longer_than_the_lease(pool: Pool) -> None:
         group.start_soon(slow.run)
         await anyio.sleep(0.1)
         other = await start(pool, group)
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             await slow.leads.wait()
         assert other.terms == 0
 

@@ -193,9 +193,9 @@ async def test_canceling_lets_go_of_a_plain_function_at_once(heard: Heard):
     release = threading.Event()
     started = time.monotonic()
     with anyio.move_on_after(0.05) as scope:
-        await PythonRunner(lambda task: release.wait(5)).run(heard.job())
+        await PythonRunner(lambda task: release.wait(60)).run(heard.job())
     assert scope.cancelled_caught
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
     release.set()
     await anyio.to_thread.run_sync(time.sleep, 0)
 

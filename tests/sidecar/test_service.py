@@ -235,7 +235,7 @@ async def test_stop_ends_the_run_though_all_slots_are_taken(server: EmbeddedServ
         await sidecar.desk.order(stop(order, "not wanted"))
         outcome = (await sidecar.desk.outcome(order)).outcome
         assert (outcome.result, outcome.reason, outcome.detail) == ("canceled", "canceled", "not wanted")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30
         assert await sidecar.desk.left() == 0
 
 

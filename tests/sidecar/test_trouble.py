@@ -219,7 +219,7 @@ async def test_a_sidecar_that_waits_for_redis_can_be_stopped(own_server: Embedde
     own_server.kill()
     async with working(own_server.url, pool, tmp_path, python(at_once), greets=False) as sidecar:
         await anyio.sleep(0.3)
-        await sidecar.stop(within_s=2)
+        await sidecar.stop(within_s=30)
 
 
 @pytest.mark.pitfall_3
@@ -233,7 +233,7 @@ async def test_what_cannot_be_said_at_the_end_is_said_by_the_next_start(
         done, endless = await sidecar.order("0.3"), await sidecar.order("60")
         await is_running(sidecar)
         own_server.kill()
-        await sidecar.stop(within_s=5)
+        await sidecar.stop(within_s=30)
     assert len([report for note in Journal(tmp_path / "journal").unsent() for report in note.reports]) == 3
     own_server.start()
     async with working(own_server.url, pool, tmp_path, runner) as sidecar:

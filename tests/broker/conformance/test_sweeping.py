@@ -10,7 +10,7 @@ from agentcom.scheduler.sweep import AGENTS_PER_LOOK, ORDERS_PER_LOOK, ORDERS_PE
 from agentcom.settings import Policy
 from tests.broker.conformance.pool import Pool, assign_body
 
-IDLE_MS = 60
+IDLE_MS = 400
 
 
 async def delivered(pool: Pool, count: int, agent: str = "oak") -> list[str]:
@@ -119,7 +119,7 @@ async def test_what_a_leader_claimed_and_did_not_commit_is_found_by_the_next_one
 async def test_an_agent_without_any_order_is_emptied_but_one_whose_orders_are_young_is_not(pool: Pool) -> None:
     await delivered(pool, 1, "oak")
     await pool.sidecar(agent="elm").open()
-    sweep = sweep_of(pool)
+    sweep = Sweep(pool.store, Policy())
     silent = ["oak", "elm", "nobody"]
     assert await sweep.look(silent) == [], "a last report may have settled its order just now, and not been read yet"
     assert await sweep.look(silent) == [Emptied("elm"), Emptied("nobody")]

@@ -1,0 +1,58 @@
+"""The power cuts of the chaos runs take the end of the file, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.stores import OneServer
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[OneServer]:
+    store = OneServer(tmp_path / "store", "everysec")
+    store.start()
+    yield store
+    store.stop()
+
+
+def written(store: OneServer, name: str) -> None:
+    """Something that is long, and that the store has seen in its file."""
+    with store.client() as client:
+        client.set(name, "x" * 100_000)
+    time.sleep(0.1)
+    store.tend()
+
+
+def names(store: OneServer) -> set[str]:
+    with store.client() as client:
+        return {name.decode() for name in client.scan_iter("*")}
+
+
+def test_a_cut_takes_what_was_written_last_and_keeps_what_was_there_before(store: OneServer) -> None:
+    written(store, "early")
+    time.sleep(1.2)
+    store.tend()
+    written(store, "late")
+    store.cut_power(1.0)
+    store.start()
+    assert names(store) == {"early"}
+    assert len(store.losses) == 1
+
+
+def test_a_second_cut_right_after_the_first_takes_nothing_that_the_first_had_left(store: OneServer) -> None:
+    written(store, "early")
+    time.sleep(1.2)
+    store.tend()
+    written(store, "late")
+    store.cut_power(1.0)
+    for share in (0.02, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24, 0.5, 1.0):
+        store.start()
+        store.cut_power(share)
+    store.start()
+    assert names(store) == {"early"}
