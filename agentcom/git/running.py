@@ -205,14 +205,16 @@ async def run(argv: Sequence[str], environ: Mapping[str, str], cwd: Path, timeou
 
 
 async def _ended(process: subprocess.Popen[bytes], outputs: Sequence[BinaryIO]) -> bool:
-    """Wait for its end; False as soon as it has printed too much."""
+    """Wait for its end; False as soon as it has printed too much, also where it had ended before that was seen."""
     delay_s = POLL_FIRST_S
-    while process.poll() is None:
+    while True:
+        ended = process.poll() is not None
         if any(os.fstat(output.fileno()).st_size > OUTPUT_BYTES for output in outputs):
             return False
+        if ended:
+            return True
         await anyio.sleep(delay_s)
         delay_s = min(delay_s * 1.5, POLL_LAST_S)
-    return True
 
 
 def _beginning(file: BinaryIO, limit: int) -> bytes:
