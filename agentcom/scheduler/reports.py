@@ -236,6 +236,10 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
             attempts.verify(state, work, now, "finished")
         attempts.end_attempt(state, work, _as_meant(report.outcome), now, "finished")
     if holder is not None:
+        if report.outcome.reason == "full":
+            # It works on what the pool does not know of. Until its next beat tells, it is given no more: else all that
+            # waits is thrown at it, one after the other.
+            holder.ghosts[report.token] = report.task
         state.release(holder, report.token, now)
     elif agent is not None and agent.ghosts.pop(report.token, None) is not None:
         state.save_agent(agent)

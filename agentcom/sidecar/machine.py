@@ -126,7 +126,7 @@ class Machine:
         elif self.draining:
             why = "this sidecar is stopping"
         elif len(self._held) >= self._slots:
-            why = "no free slot"
+            return Outcome("handed_back", "full", "no free slot")
         elif self.unfit:
             return Outcome("handed_back", "unfit", self.unfit)
         else:

@@ -312,3 +312,16 @@ def test_an_agent_that_is_long_gone_is_forgotten_however_often_leaders_change(po
         pool.advance(300)
         pool.restart()
     assert "oak" not in pool.agents
+
+
+@pytest.mark.pitfall_10
+def test_who_has_no_free_slot_after_all_gets_nothing_more_until_its_next_beat(pool):
+    """It works on what the pool lost: all that waits must not be thrown at it, one after the other."""
+    pool.agent("oak")
+    tasks = [pool.submit() for _ in range(5)]
+    pool.finish(tasks[0], "handed_back", "full")
+    assert pool.states(*tasks) == ["queued"] * 5
+    assert pool.agent_record("oak").free_slots == 0
+    pool.advance(2 * pool.policy.beat_s)
+    assert pool.states(*tasks).count("assigned") == 1
+    assert pool.agent_record("oak").ghosts == {}
