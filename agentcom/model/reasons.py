@@ -17,7 +17,7 @@ CLASS_OF: dict[str, ReasonClass] = {
     "misconfigured": "elsewhere",
     "bad_result": "elsewhere",
     "handed_back": "elsewhere",
-    "full": "elsewhere",
+    "turned_away": "elsewhere",
     "unfit": "elsewhere",
     "requeued": "elsewhere",
     "exit_code": "elsewhere",
@@ -85,7 +85,7 @@ SILENT: frozenset[str] = frozenset({"accept_timeout", "wake_failed"})
 BREAKS_AT_ONCE: frozenset[str] = frozenset({"misconfigured", "auth_failed"})
 """The agent says that it cannot work as it is set up: the next task would meet the same."""
 
-INNOCENT: frozenset[str] = frozenset({"handed_back", "full", "requeued", "retry_later"})
+INNOCENT: frozenset[str] = frozenset({"handed_back", "turned_away", "requeued", "retry_later"})
 """Reasons that say nothing about the agent."""
 
 
@@ -120,4 +120,4 @@ def resumes(reason: str) -> bool:
     work, its context has room, and it is not lost."""
     if reason == "session_lost":
         return False
-    return class_of(reason) in ("same_workspace", "wait", "human") or reason in ("lost", "handed_back", "full")
+    return class_of(reason) in ("same_workspace", "wait", "human") or reason in ("lost", "handed_back", "turned_away")

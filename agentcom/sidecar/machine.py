@@ -122,16 +122,12 @@ class Machine:
 
     def _reason_to_hand_back(self, order: Assign) -> Outcome | None:
         if order.incarnation != self._incarnation:
-            why = "it was meant for another start of this sidecar"
-        elif self.draining:
-            why = "this sidecar is stopping"
-        elif len(self._held) >= self._slots:
-            return Outcome("handed_back", "full", "no free slot")
-        elif self.unfit:
-            return Outcome("handed_back", "unfit", self.unfit)
-        else:
-            return None
-        return Outcome("handed_back", "handed_back", why)
+            return Outcome("handed_back", "turned_away", "it was meant for another start of this sidecar")
+        if self.draining:
+            return Outcome("handed_back", "handed_back", "this sidecar is stopping")
+        if len(self._held) >= self._slots:
+            return Outcome("handed_back", "turned_away", "no free slot")
+        return Outcome("handed_back", "unfit", self.unfit) if self.unfit else None
 
     def _stopped(self, entry: str, order: Stop) -> list[Effect]:
         held = self._held.get(self._entry_of.get(order.token, ""))

@@ -164,7 +164,7 @@ def no_storm(evidence: Evidence) -> Iterator[str]:
     """Work is not thrown at an agent again and again that hands it back."""
     thrown: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=STORM))
     for line in _task_lines(evidence):
-        if line.before in HELD and line.reason in ("handed_back", "full"):
+        if line.before in HELD and line.reason in ("handed_back", "turned_away"):
             times = thrown[line.agent]
             times.append(line.at)
             if len(times) == STORM and times[-1] - times[0] < 1000:
@@ -205,7 +205,7 @@ def cap_kept(evidence: Evidence) -> Iterator[str]:
                 yield f"task {line.task} was assigned {tries[line.task]} times, over {evidence.rules.max_attempts}"
         elif line.before in HELD and line.reason in UNCOUNTED:
             tries[line.task] -= 1
-        elif line.before in HELD and line.reason in ("handed_back", "full"):
+        elif line.before in HELD and line.reason in ("handed_back", "turned_away"):
             tries[line.task] -= handbacks[line.task] < evidence.rules.max_handbacks
             handbacks[line.task] += 1
 

@@ -315,13 +315,24 @@ def test_an_agent_that_is_long_gone_is_forgotten_however_often_leaders_change(po
 
 
 @pytest.mark.pitfall_10
-def test_who_has_no_free_slot_after_all_gets_nothing_more_until_its_next_beat(pool):
+def test_who_turns_work_away_gets_nothing_more_until_its_next_beat(pool):
     """It works on what the pool lost: all that waits must not be thrown at it, one after the other."""
     pool.agent("oak")
     tasks = [pool.submit() for _ in range(5)]
-    pool.finish(tasks[0], "handed_back", "full")
+    pool.finish(tasks[0], "handed_back", "turned_away")
     assert pool.states(*tasks) == ["queued"] * 5
     assert pool.agent_record("oak").free_slots == 0
     pool.advance(2 * pool.policy.beat_s)
     assert pool.states(*tasks).count("assigned") == 1
     assert pool.agent_record("oak").ghosts == {}
+
+
+@pytest.mark.pitfall_10
+def test_who_turned_work_away_as_another_start_is_given_some_as_soon_as_it_has_said_hello(pool):
+    """A fail-over lost its hello: orders are made out to the start before."""
+    pool.agent("oak")
+    tasks = [pool.submit() for _ in range(5)]
+    pool.finish(tasks[0], "handed_back", "turned_away")
+    assert pool.states(*tasks) == ["queued"] * 5
+    pool.agent("oak")
+    assert pool.states(*tasks).count("assigned") == 1
