@@ -237,8 +237,8 @@ def _finished(state: State, report: Finished, entry: str, now: int) -> None:
         attempts.end_attempt(state, work, _as_meant(report.outcome), now, "finished")
     if holder is not None:
         if report.outcome.reason == "turned_away":
-            # The pool knows of another sidecar, or other work, than there is: a fail-over may have lost its hello, or what
-            # it works on. Until it speaks, it is given no more: else all that waits is thrown at it in turn.
+            # The pool knows of another sidecar, or other work, than there is: a fail-over may have lost its hello, or
+            # what it works on. Until it speaks, it is given no more: else all that waits is thrown at it in turn.
             holder.ghosts[report.token] = report.task
         state.release(holder, report.token, now)
     elif agent is not None and agent.ghosts.pop(report.token, None) is not None:
