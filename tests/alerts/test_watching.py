@@ -100,12 +100,21 @@ async def _leads(pool: Pool, other_than: bytes) -> bool:
     return (await pool.redis.get(pool.names.leader) or other_than) != other_than
 
 
-async def _stands_by(pool: Pool, before: list[dict[str, str]]) -> bool:
-    """Whether a program that was not there before has just asked whether it can lead."""
-    newest = max(int(client["id"]) for client in before)
-    return any(
-        int(client["id"]) > newest and client["cmd"].startswith("eval") for client in await pool.redis.client_list()
-    )
+def stop_together(*schedulers: subprocess.Popen[bytes]) -> None:
+    """So that none sees another go and tells, rightly, that nobody leads."""
+    for scheduler in schedulers:
+        scheduler.terminate()
+    for scheduler in schedulers:
+        scheduler.wait(PATIENCE_S)
+
+
+async def asks_to_lead(pool: Pool, scheduler: subprocess.Popen[bytes]) -> None:
+    """Return when this scheduler has just asked whether it can lead: it asks again in 5 seconds."""
+    with anyio.fail_after(PATIENCE_S):
+        async with pool.connections.blocking.monitor() as monitor:
+            async for seen in monitor.listen():
+                if f":{scheduler.pid}:" in seen["command"]:
+                    return
 
 
 async def fail_all(agent: Agent, pool: Pool, seen: set[str]) -> None:
@@ -149,8 +158,7 @@ async def test_two_schedulers_tell_each_incident_once_and_its_end_once(
             agent.beats = False
             await until(heard("problem", "agent_down"))
             await until(lambda: len(receiver.got) == 2)
-            for scheduler in (one, other):  # together: who saw the other go would tell that nobody leads
-                scheduler.terminate()
+            stop_together(one, other)
         before = kinds(told)
         with machine.scheduler() as first:
             leader = await led_by(there, leader)
@@ -158,10 +166,9 @@ async def test_two_schedulers_tell_each_incident_once_and_its_end_once(
             assert kinds(told) == before, "what was told before the restart is not told again"
             agent.beats = True
             await until(heard("over", "agent_down"))
-            clients = await there.redis.client_list()
             with machine.scheduler() as second:
-                await eventually(lambda: _stands_by(there, clients))
-                first.terminate()  # the other looks every 5 seconds whether it can lead
+                await asks_to_lead(there, second)
+                first.terminate()
                 await until(heard("problem", "leaderless"))
                 await led_by(there, leader)
                 await until(heard("over", "leaderless"))

@@ -49,9 +49,10 @@ class Record(Struct, frozen=True):
 
 
 class Submission(Struct, frozen=True):
-    """A task that Redis acknowledged."""
+    """A task that Redis acknowledged, some time after it was sent."""
 
     task: str
+    sent_at: int
     acknowledged_at: int
 
 
@@ -100,7 +101,11 @@ class Span(Struct, frozen=True):
 
     def has(self, at: int, slack_ms: int = 0) -> bool:
         """Whether a moment lies in it, or at most `slack_ms` behind it."""
-        return self.from_at <= at <= self.to_at + slack_ms
+        return self.overlaps(at, at, slack_ms)
+
+    def overlaps(self, from_at: int, to_at: int, slack_ms: int = 0) -> bool:
+        """The same of some moment between these two."""
+        return self.from_at <= to_at and from_at <= self.to_at + slack_ms
 
 
 class KeyFound(Struct, frozen=True):

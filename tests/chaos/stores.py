@@ -86,6 +86,7 @@ class OneServer:
         self.tend()
         at = now_ms()
         self.server.kill()
+        killed_at = now_ms()
         lost_from = at - int(share * POWER_LOSS_S * 1000)
         file = self._append_only_file()
         sizes = [(when, size) for when, path, size in self._sizes if path == file]
@@ -94,7 +95,7 @@ class OneServer:
             when, size = flushed[-1]
             os.truncate(file, size)
             # Redis puts off writing its file for up to two seconds while the last flush of it is still going on.
-            self.losses.append(Span(min(when, lost_from) - DELAYED_WRITE_MS, at))
+            self.losses.append(Span(min(when, lost_from) - DELAYED_WRITE_MS, killed_at))
             # It is shorter now than it was, and what the next cut finds of this is safe: it will have been loaded.
             self._sizes.clear()
             self._sizes.append((at, file, size))

@@ -75,7 +75,7 @@ def a_good_run() -> Evidence:
                 "exit_code",
             ),
         },
-        submissions=[Submission("a", 99), Submission("b", 119)],
+        submissions=[Submission("a", 98, 99), Submission("b", 118, 119)],
         runs=[
             Run("a", "1.x", "oak", 10, 150, 9_000),
             Run("a", "2.y", "elm", 11, 6_050, 6_950, 6_940, 0),
@@ -166,7 +166,7 @@ BROKEN: dict[str, tuple[str, Doctor]] = {
     "a record was never journalled": (
         "unbroken journal", lambda good: replace(good, records={**good.records, "c": Record("completed")})
     ),
-    "an acknowledged task is gone": ("nothing lost", with_(submissions=[Submission("c", 5)])),
+    "an acknowledged task is gone": ("nothing lost", with_(submissions=[Submission("c", 4, 5)])),
     "a task never ends": ("nothing lost", changed_record("a", state="queued")),
     "a task fails without a reason": ("nothing lost", changed_record("b", reason="")),
     "a journal entry vanishes": ("nothing vanished", with_(vanished=[4_000])),
@@ -236,7 +236,7 @@ def test_every_rule_can_be_broken() -> None:
 # ------------------------------------------------------------- what is excused
 
 EXCUSED: dict[str, Doctor] = {
-    "an acknowledged task": with_(submissions=[Submission("c", 5_000)]),
+    "an acknowledged task": with_(submissions=[Submission("c", 4_990, 5_000)]),
     "a journal entry": with_(vanished=[5_000]),
     "the assignment of what runs": with_runs(Run("b", "7.q", "oak", 20, 9_100, 9_200)),
     "the delivery of what ran, and so runs again": with_runs(Run("b", "3.z", "elm", 20, 9_000, 9_100)),
@@ -254,6 +254,13 @@ def test_a_store_that_lost_writes_may_have_lost(what: str) -> None:
 def test_nothing_is_excused_before_or_long_after_a_loss(what: str) -> None:
     for loss in (Span(9_500, 9_900), Span(-LATE_MS, -LATE_MS + 4_500)):
         assert judge(replace(EXCUSED[what](a_good_run()), losses=[loss])) != []
+
+
+def test_what_was_sent_before_a_loss_and_said_to_be_acknowledged_behind_it_may_have_been_lost_in_it() -> None:
+    """A command that was typed takes its time to end; when in that time it was acknowledged, nobody saw."""
+    slow = with_(submissions=[Submission("c", 5_000, 6_000)])(a_good_run())
+    assert judge(replace(slow, losses=[Span(4_500, 5_100)])) == []
+    assert judge(replace(slow, losses=[Span(6_100, 6_200)])) != []
 
 
 def test_no_loss_excuses_that_an_attempt_runs_twice_at_once() -> None:

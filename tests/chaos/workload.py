@@ -75,11 +75,12 @@ class Workload:
     def send_rest(self) -> bool:
         """Try to have everything acknowledged; whether it is."""
         while self._unsent:
+            sent_at = now_ms()
             entry = self._try(lambda: self._add("inbox", {"type": "submit", "tasks": self._unsent[0]}))
             if entry is None:
                 return False
             at = now_ms()
-            self.submissions += [Submission(spec["id"], at) for spec in self._unsent.pop(0)]
+            self.submissions += [Submission(spec["id"], sent_at, at) for spec in self._unsent.pop(0)]
         return True
 
     # ----------------------------------------------------------------- loop
@@ -175,6 +176,7 @@ class Workload:
         """The command line, too, is used meanwhile. What it says it has submitted has been acknowledged."""
         while not self._stopping.wait(8.0):
             self.counts["commands typed"] += 1
+            sent_at = now_ms()
             try:
                 told = self._pool.command("submit", "--json", "quick 0.1", url=self._people_url)
             except subprocess.TimeoutExpired:
@@ -182,7 +184,7 @@ class Workload:
                 continue
             if told.returncode == 0:
                 at = now_ms()
-                self.submissions += [Submission(task["id"], at) for task in json.loads(told.stdout)["tasks"]]
+                self.submissions += [Submission(task["id"], sent_at, at) for task in json.loads(told.stdout)["tasks"]]
             else:
                 self.counts[f"commands that failed with {told.returncode}"] += 1
             if "Traceback" in told.stderr:

@@ -80,7 +80,8 @@ async def _async(value: Any) -> Any:
 
 
 @pytest.mark.pitfall_1
-async def test_a_commit_whose_reply_was_lost_is_applied_once(pool: Pool) -> None:
+async def test_a_commit_whose_reply_was_lost_is_applied_once(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool(lease_s=60.0, beat_s=30.0)
     async with at_work() as group, leading(pool, group) as leader:
         replies: list[str] = []
         commit, calls = leader.store.commit, 0
