@@ -76,11 +76,12 @@ class Run(Struct, frozen=True):
 
 
 class Look(Struct, frozen=True):
-    """One atomic look at what the agents hold: slots taken, and assignments in their orders streams."""
+    """One atomic look at what the agents hold: tokens of the attempts that their records list as running, and of the
+    assignments that stand in their orders streams."""
 
     at: int
-    taken: dict[str, int]
-    ordered: dict[str, int]
+    taken: dict[str, list[str]]
+    ordered: dict[str, list[str]]
 
 
 class Forgery(Struct, frozen=True):

@@ -141,10 +141,11 @@ def slots_kept(evidence: Evidence) -> Iterator[str]:
             if len(holding[line.agent]) > slots[line.agent]:
                 yield f"agent {line.agent} was given a task beyond its {slots[line.agent]} slots at {line.at}"
     for look in evidence.looks:
-        for held in (look.taken, look.ordered):
-            for agent, count in held.items():
-                if count > slots[agent]:
-                    yield f"agent {agent} had {count} orders at {look.at}, over its {slots[agent]} slots"
+        for what, held in (("slots taken", look.taken), ("orders", look.ordered)):
+            for agent, tokens in held.items():
+                if len(tokens) > slots[agent]:
+                    listed = ", ".join(tokens)
+                    yield f"agent {agent} had {len(tokens)} {what} at {look.at}, over its {slots[agent]} slots: {listed}"
     for agent, runs in _by(evidence.runs, lambda run: run.agent).items():
         most, at = _most_at_once(runs)
         if most > slots[agent]:

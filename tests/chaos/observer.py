@@ -27,12 +27,12 @@ _RECORD = msgspec.json.Decoder(Record)
 _LOOK = """
 local found = {}
 for at = 2, #KEYS do
-  local count = 0
+  local tokens = {}
   for _, entry in ipairs(redis.call('XRANGE', KEYS[at], '-', '+', 'COUNT', 1000)) do
     local order = cjson.decode(entry[2][2])
-    if order['type'] == 'assign' then count = count + 1 end
+    if order['type'] == 'assign' then tokens[#tokens + 1] = order['token'] end
   end
-  found[#found + 1] = count
+  found[#found + 1] = tokens
 end
 return {redis.call('HGETALL', KEYS[1]), found}
 """
@@ -78,8 +78,9 @@ class Observer:
         names = [f"{PREFIX}agents", *(f"{PREFIX}orders:{agent}" for agent in AGENTS)]
         pairs, orders = self._redis.eval(_LOOK, len(names), *names)
         records = {name.decode(): json.loads(body) for name, body in zip(pairs[::2], pairs[1::2], strict=True)}
-        taken = {name: len(record.get("running", {})) for name, record in records.items() if name in AGENTS}
-        return Look(self._now_ms(), taken, dict(zip(AGENTS, orders, strict=True)))
+        taken = {name: list(record.get("running", {})) for name, record in records.items() if name in AGENTS}
+        ordered = {name: [token.decode() for token in found] for name, found in zip(AGENTS, orders, strict=True)}
+        return Look(self._now_ms(), taken, ordered)
 
     # ------------------------------------------------------------- the end
 
@@ -96,7 +97,7 @@ class Observer:
             pending: Any = self._redis.xpending(f"{PREFIX}orders:{agent}", "sidecar")
             if pending["pending"]:
                 ends.append(f"{agent} has {pending['pending']} orders pending")
-        return ends + [f"{agent} has {count} slots taken" for agent, count in look.taken.items() if count]
+        return ends + [f"{agent} has {len(tokens)} slots taken" for agent, tokens in look.taken.items() if tokens]
 
     def journal(self) -> tuple[list[Line], set[str]]:
         """All lines, and the ids of their entries."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import redis
 
 from tests.chaos.evidence import Evidence, Rules, Violation
@@ -25,6 +26,9 @@ from tests.chaos.workload import Workload
 
 PEOPLE = "people"
 """The proxy's door for commands that are typed."""
+
+EVIDENCE = "evidence.json"
+"""Where a run leaves what the judge was given, so that it can be judged again."""
 
 STEP_S = 0.05
 SETTLE_S = 120.0
@@ -209,3 +213,4 @@ class Run:
         account.losses, account.vanished = len(evidence.losses), len(evidence.vanished)
         account.settled_ms = evidence.settled_ms
         account.violations = judge(evidence)
+        (self._folder / EVIDENCE).write_bytes(msgspec.json.encode(evidence))

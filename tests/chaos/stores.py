@@ -22,6 +22,8 @@ POWER_LOSS_S = 1.0
 """What a power cut takes with it at most when the file is flushed every second."""
 
 DELAYED_WRITE_MS = 2_000
+"""Where it is flushed every second, Redis acknowledges what it has not even written yet, for so long at most, while the
+last flush is still going on (flushAppendOnlyFile in its aof.c): even a plain kill loses that."""
 
 SAMPLE_S = 0.05
 
@@ -54,6 +56,7 @@ class OneServer:
     def __init__(self, folder: Path, appendfsync: Literal["always", "everysec"]) -> None:
         self.server = EmbeddedServer(folder, find_server(os.environ), appendfsync=appendfsync)
         self.losses: list[Span] = []
+        self._puts_off = appendfsync == "everysec"
         self._sizes: deque[tuple[int, Path, int]] = deque(maxlen=int(3 * POWER_LOSS_S / SAMPLE_S))
 
     @property
@@ -79,7 +82,10 @@ class OneServer:
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
+        at = now_ms()
         self.server.kill()
+        if self._puts_off:
+            self.losses.append(Span(at - DELAYED_WRITE_MS, now_ms()))
 
     def cut_power(self, share: float) -> None:
         """SIGKILL, and the file loses this share of what may not have been flushed: the last second."""
@@ -94,7 +100,6 @@ class OneServer:
         if file is not None and flushed:
             when, size = flushed[-1]
             os.truncate(file, size)
-            # Redis puts off writing its file for up to two seconds while the last flush of it is still going on.
             self.losses.append(Span(min(when, lost_from) - DELAYED_WRITE_MS, killed_at))
             # It is shorter now than it was, and what the next cut finds of this is safe: it will have been loaded.
             self._sizes.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.ledger import now_ms
 from tests.chaos.stores import OneServer
 
 pytestmark = pytest.mark.process
@@ -56,3 +57,16 @@ def test_a_second_cut_right_after_the_first_takes_nothing_that_the_first_had_lef
         store.cut_power(share)
     store.start()
     assert names(store) == {"early"}
+
+
+def test_a_kill_may_lose_what_was_not_written_yet_where_the_file_is_flushed_once_a_second(store: OneServer) -> None:
+    at = now_ms()
+    store.kill()
+    assert [loss.has(at) for loss in store.losses] == [True]
+
+
+def test_a_kill_loses_nothing_where_every_write_is_flushed(tmp_path: Path) -> None:
+    store = OneServer(tmp_path / "store", "always")
+    store.start()
+    store.kill()
+    assert store.losses == []
