@@ -145,7 +145,7 @@ def slots_kept(evidence: Evidence) -> Iterator[str]:
             for agent, tokens in held.items():
                 if len(tokens) > slots[agent]:
                     listed = ", ".join(tokens)
-                    yield f"agent {agent} had {len(tokens)} {what} at {look.at}, over its {slots[agent]} slots: {listed}"
+                    yield f"{agent} had {len(tokens)} {what} at {look.at}, over its {slots[agent]} slots: {listed}"
     for agent, runs in _by(evidence.runs, lambda run: run.agent).items():
         most, at = _most_at_once(runs)
         if most > slots[agent]:
