@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agentcom.broker.runtime import default_data_dir, read_live
 from agentcom.errors import ServerUnavailable
+from agentcom.places import expanded
 from agentcom.settings import Settings, load
 
 NAMED_BY_ENVIRONMENT = ("AGENTCOM_REDIS", "AGENTCOM_POOL", "AGENTCOM_DATA_DIR")
@@ -15,7 +16,7 @@ NAMED_BY_ENVIRONMENT = ("AGENTCOM_REDIS", "AGENTCOM_POOL", "AGENTCOM_DATA_DIR")
 
 def data_dir_of(settings: Settings, environ: Mapping[str, str]) -> Path:
     """Where this machine keeps the pool's files."""
-    return Path(settings.data_dir).expanduser() if settings.data_dir else default_data_dir(environ, settings.pool)
+    return expanded(settings.data_dir) if settings.data_dir else default_data_dir(environ, settings.pool)
 
 
 def settings_from_environment(url: str | None, pool: str | None) -> Settings:

@@ -22,6 +22,7 @@ from agentcom.git.doctor import Finding, examine
 from agentcom.git.guarding import armed
 from agentcom.git.layout import place_of
 from agentcom.git.status import Standing, status
+from agentcom.places import expanded
 from agentcom.settings import AgentSettings
 from agentcom.settings.rendering import mask_url
 from agentcom.wording import clean, count, one_line
@@ -216,7 +217,7 @@ def _agent(context: Context, chosen: Chosen) -> tuple[str, AgentSettings]:
 
 def _absolute(repo: str) -> str:
     """A path as it is from anywhere; a URL as it is."""
-    local = Path(repo).expanduser()
+    local = expanded(repo)
     return str(local.absolute()) if repo and "://" not in repo and local.exists() else repo
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from agentcom.broker.runtime import default_data_dir
 from agentcom.cli.context import Context
 from agentcom.errors import ConfigurationError, UsageError
+from agentcom.places import expanded
 from agentcom.settings import Settings
 from agentcom.supervisor.plan import Installation
 from agentcom.supervisor.programs import Role
@@ -137,6 +138,4 @@ def _data_dir(settings: Settings, working_dir: Path, owner: Owner) -> Path:
     is_caller = owner.uid == os.geteuid()
     if not settings.data_dir:
         return default_data_dir(os.environ if is_caller else {"HOME": owner.home}, settings.pool)
-    if settings.data_dir == "~" or settings.data_dir.startswith("~/"):
-        return Path(owner.home + settings.data_dir[1:])
-    return working_dir / Path(settings.data_dir).expanduser()
+    return working_dir / expanded(settings.data_dir, owner.home)

@@ -22,6 +22,7 @@ import anyio
 from agentcom.git.environment import identity, quiet_environ
 from agentcom.git.place import Place
 from agentcom.git.running import FETCH_FAILED, UNFIT, Git, Trouble, run
+from agentcom.places import expanded
 
 T = TypeVar("T")
 
@@ -189,7 +190,7 @@ def _has_sha256(clone: Path) -> bool:
 def origin_of(git: Git) -> str:
     """The URL or path of `origin`; of a path, the absolute one."""
     url = git.place.repository.url
-    local = Path(url).expanduser()
+    local = expanded(url)
     return str(local.absolute()) if "://" not in url and local.exists() else url
 
 

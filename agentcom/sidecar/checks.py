@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from agentcom.git.environment import quiet_environ
+from agentcom.git.layout import workspace_of
 from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.probing import probe
 
@@ -32,15 +33,16 @@ def machine_checks(
         policy: says how much room is needed.
         settings: name a workspace and a repository, where there are such.
         environ: the agent's own environment, in which git runs.
+
+    Raises:
+        ConfigurationError: the workspace is in the home of a user that is not known here.
     """
     folder = folder.absolute()
-    workspace = settings.workspace if settings is not None else ""
+    workspace = workspace_of(settings or AgentSettings(), folder)
     places = {folder / "journal" / "runs", folder / "attempts"}
     checks: dict[str, Check] = {
         f"the folder {folder}": _InThread(partial(_first_problem, places, policy.disk_free_bytes)),
-        f"the workspace {workspace or folder / 'workspaces'}": _InThread(
-            partial(_first_problem, {Path(workspace or folder / "workspaces")}, policy.disk_free_bytes)
-        ),
+        f"the workspace {workspace}": _InThread(partial(_first_problem, {workspace}, policy.disk_free_bytes)),
     }
     if settings is not None and settings.repo:
         checks["git ls-remote"] = partial(_git_problem, settings.repo, dict(environ or {}), folder)

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from agentcom.errors import ConfigurationError
+from agentcom.places import expanded
 from agentcom.settings import AgentSettings, Loaded
 from agentcom.settings.rendering import mask_url
 from agentcom.supervisor import unit_syntax as syntax
@@ -200,5 +201,6 @@ def _secrets_path(at: Installation, name: str) -> str:
 
 
 def _folders(described: AgentSettings | None, at: Installation) -> tuple[str, ...]:
-    workspace = described.workspace if described else ""
-    return (at.data_dir, str(PurePosixPath(at.working_dir, workspace))) if workspace else (at.data_dir,)
+    if described is None or not described.workspace:
+        return (at.data_dir,)
+    return (at.data_dir, str(PurePosixPath(at.working_dir, expanded(described.workspace, at.home))))

@@ -332,6 +332,12 @@ def test_a_sidecar_can_write_to_its_home_its_data_and_its_workspace() -> None:
     assert written == ["-/home/build -/home/build/.local/state/agentcom/default -/srv/work /tmp /var/tmp"]
 
 
+def test_a_workspace_named_from_the_home_is_in_that_of_the_units_user() -> None:
+    oak = OAK.replace('"work"', '"~/work"')
+    done = plan(Service("sidecar", "default", "oak"), loaded(f'redis = "redis://h"\n{oak}'), AT)
+    assert done.folders == (AT.data_dir, "/home/build/work")
+
+
 def test_a_service_needs_a_redis_that_is_named() -> None:
     with pytest.raises(ConfigurationError, match="no Redis is named"):
         plan(Service("scheduler", "default"), loaded(), AT)

@@ -53,6 +53,13 @@ async def test_a_given_workspace_is_checked_instead_of_the_tasks_own(tmp_path: P
     assert await problems(tmp_path, workspace=str(workspace)) == [f"{workspace} cannot be written to: Not a directory"]
 
 
+async def test_the_workspace_may_be_named_from_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").write_text("in the way")
+    expected = f"{tmp_path}/mine cannot be written to: Not a directory"
+    assert await problems(tmp_path / "agent", workspace="~/mine") == [expected]
+
+
 async def test_a_disk_with_too_little_room_is_a_problem(tmp_path: Path):
     [folder, workspace] = await problems(tmp_path, Policy(disk_free_bytes=10**18))
     assert folder.startswith(f"the disk of {tmp_path}/attempts has ")

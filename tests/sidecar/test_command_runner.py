@@ -50,6 +50,14 @@ async def test_a_workspace_may_be_given(bench: Bench, tmp_path: Path):
     assert bench.heard.output.decode().strip() == str(tmp_path / "mine")
 
 
+async def test_a_given_workspace_may_be_named_from_the_users_home(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    await bench.sh("pwd", workspace="~/mine")
+    assert bench.heard.output.decode().strip() == str(tmp_path / "mine")
+
+
 async def test_a_relative_folder_is_told_as_an_absolute_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     bench = Bench(Path("here"))

@@ -22,6 +22,7 @@ from agentcom.adapters.registry import adapter_named
 from agentcom.ending import end_orphan
 from agentcom.forge.base import Forge
 from agentcom.forge.none import NoForge
+from agentcom.git.layout import workspace_of
 from agentcom.ids import is_id
 from agentcom.model.messages import Assign
 from agentcom.model.task import Outcome, TaskSpec
@@ -79,6 +80,7 @@ class CommandRunner:
         self._name = name
         self._settings = settings
         self._folder = folder.absolute()  # the command runs elsewhere, and is told paths within it
+        self._shared = workspace_of(settings, self._folder) if settings.workspace else None
         self._adapter = adapter or adapter_named(settings.adapter)
         self._environ = agent_environ(settings, environ)
         self._waker = Waker(name, settings, self._adapter, self._environ, policy, prices or {}, clock)
@@ -159,16 +161,15 @@ class CommandRunner:
         """Where a task is worked on: a later attempt goes on in it."""
         if self._means.workshop is not None:
             return self._means.workshop.worktree(task)
-        named = self._settings.workspace
-        return Path(named).absolute() if named else self._folder / "workspaces" / task
+        return self._shared or self._folder / "workspaces" / task
 
     def _cwd(self) -> Path:
-        return Path(self._settings.workspace) if self._settings.workspace else self._folder
+        return self._shared or self._folder
 
     def _unresolved(self) -> str:
         """Why the agent's program cannot be found; empty if it can, or if that depends on the task."""
         argv = self._settings.command or (self._adapter.program,)
-        return unresolved(argv, self._settings.workspace, self._environ)
+        return _unresolved(argv, str(self._shared or ""), self._environ)
 
     async def _probe(self) -> str:
         argv = self._settings.self_test or self._adapter.self_test(self._settings)
@@ -190,7 +191,7 @@ def agent_environ(settings: AgentSettings, environ: Mapping[str, str]) -> dict[s
     return {key: environ[key] for key in settings.env_pass if key in environ} | settings.env
 
 
-def unresolved(command: tuple[str, ...], workspace: str, environ: Mapping[str, str]) -> str:
+def _unresolved(command: tuple[str, ...], workspace: str, environ: Mapping[str, str]) -> str:
     """Why a program cannot be found; empty if it can, or if that depends on the task."""
     try:
         program = fill(command[:1], {"workspace": workspace} if workspace else {})[0]
