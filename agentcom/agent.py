@@ -22,6 +22,7 @@ from agentcom.broker.connection import connected
 from agentcom.errors import UsageError
 from agentcom.locate import data_dir_of, redis_url, settings_from_environment
 from agentcom.model.agent import Attribute
+from agentcom.scheduler.admission import card_problem
 from agentcom.settings import Policy
 from agentcom.sidecar.card import card_of
 from agentcom.sidecar.folder import agent_folder
@@ -34,7 +35,7 @@ class Agent:
     """An agent whose work is a Python function, with its sidecar in the same process.
 
     Args:
-        name: of the agent; lower-case letters, digits, dots and dashes.
+        name: of the agent; lower-case letters, digits, dots, underscores and hyphens.
         skills: name → level, and other facts that tasks may require.
         slots: how many tasks it works on at once.
         accepts: a requirement on tasks; empty accepts everything that its skills allow.
@@ -42,6 +43,9 @@ class Agent:
         url: of Redis; None: what AGENTCOM_REDIS names, else the server that `agentcom up` runs on this machine.
         pool: the pool's name; None: what AGENTCOM_POOL names, else `default`.
         policy: how patient it is; the pool's agents and its scheduler should agree on it.
+
+    Raises:
+        UsageError: the name is none for an agent, or the language of requirements does not take skills or `accepts`.
     """
 
     def __init__(
@@ -70,6 +74,9 @@ class Agent:
             runner="python",
             version=VERSION,
         )
+        problem = card_problem(name, self._card)
+        if problem:
+            raise UsageError(problem)
 
     def handler(self, function: Handler) -> Handler:
         """Make a function do this agent's work. It is called with a `Task`; what it returns is the outcome's value,

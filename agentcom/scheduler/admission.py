@@ -1,14 +1,15 @@
-"""Whether a task may be taken on: rules on one spec by itself, and on the order within one submission."""
+"""Whether a task, or an agent, may be taken on: rules on one by itself, and on the order within one submission."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
 
-from agentcom.capability import InvalidRequirement, parse, parse_preferences
+from agentcom.capability import InvalidRequirement, parse, parse_preferences, valid_attributes
 from agentcom.ids import is_id
+from agentcom.model.agent import MAX_SLOTS, Card
 from agentcom.model.task import TaskSpec
-from agentcom.settings import Policy
+from agentcom.settings import AGENT_NAME_RULE, Policy
 from agentcom.wording import AMOUNT_MAX, USD_MAX, parse_command
 
 AGENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -90,6 +91,29 @@ def language_problem(spec: TaskSpec) -> str:
             read(text)
         except InvalidRequirement as error:
             return f"{name}: {error}"
+    return ""
+
+
+def card_problem(agent: str, card: Card) -> str:
+    """Why an agent of this name and card cannot be one of a pool's, in one line; empty if it can."""
+    checks = (
+        (not AGENT_NAME.fullmatch(agent), f"{agent[:80]!r} is not an agent's name: {AGENT_NAME_RULE}"),
+        (not 1 <= card.slots <= MAX_SLOTS, f"{card.slots} slots, not 1 to {MAX_SLOTS}"),
+        (not 0.1 <= card.beat_s <= 3_600, f"a beat every {card.beat_s} s, not every 0.1 to 3,600 s"),
+        (
+            not 0 <= card.context_tokens <= MAX_TOKENS,
+            f"a context window of {card.context_tokens} tokens, not 0 to {MAX_TOKENS:,}",
+        ),
+    )
+    problem = next((problem for wrong, problem in checks if wrong), "")
+    return problem or next(iter(valid_attributes(card.attributes)), "") or _accepts_problem(card)
+
+
+def _accepts_problem(card: Card) -> str:
+    try:
+        parse(card.accepts)
+    except InvalidRequirement as error:
+        return f"accepts: {error}"
     return ""
 
 

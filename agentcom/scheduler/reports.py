@@ -9,14 +9,13 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from agentcom.capability import InvalidRequirement, parse, valid_attributes
-from agentcom.model.agent import MAX_AGENTS, MAX_SLOTS, STARTS_KEPT, AgentRecord, Card
+from agentcom.model.agent import MAX_AGENTS, MAX_SLOTS, STARTS_KEPT, AgentRecord
 from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import RUNNING, TaskState
 from agentcom.model.messages import Accepted, Beat, Finished, Goodbye, Hello, Line
 from agentcom.model.task import Outcome
 from agentcom.scheduler import attempts, health, spending
-from agentcom.scheduler.admission import AGENT_NAME, MAX_TOKENS
+from agentcom.scheduler.admission import card_problem
 from agentcom.scheduler.events import Beaten, Emptied, Reclaimed, Reported
 from agentcom.scheduler.parts import keep_pull_request
 from agentcom.scheduler.reconcile import reconcile
@@ -136,7 +135,9 @@ def forget_if_gone(state: State, name: str, now: int) -> None:
 
 
 def _hello(state: State, report: Hello, entry: str, now: int) -> None:
-    problem = _card_problem(report)
+    problem = card_problem(report.agent, report.card)
+    if not problem and not 1 <= len(report.incarnation) <= MAX_INCARNATION:
+        problem = f"an incarnation of {len(report.incarnation)} characters, not 1 to {MAX_INCARNATION}"
     known = state.agents.get(report.agent)
     if known is not None and report.incarnation < known.incarnation and known.link == "online":
         problem = f"a newer sidecar of this name has taken over ({known.incarnation})"
@@ -169,39 +170,6 @@ def _seen(state: State, agent: AgentRecord, now: int, trigger: str) -> None:
     if agent.link != "online":
         state.set_link(agent, "online", now, trigger)
         state.set_timer(now + state.stale_ms(agent), "link", agent.name, agent.since_at)
-
-
-def _card_problem(report: Hello) -> str:
-    card: Card = report.card
-    checks = (
-        (
-            not AGENT_NAME.fullmatch(report.agent),
-            f"{report.agent[:80]!r} is not an agent's name: lower-case letters, digits, dots and dashes",
-        ),
-        (
-            not 1 <= len(report.incarnation) <= MAX_INCARNATION,
-            f"an incarnation of {len(report.incarnation)} characters, not 1 to {MAX_INCARNATION}",
-        ),
-        (not 1 <= card.slots <= MAX_SLOTS, f"{card.slots} slots, not 1 to {MAX_SLOTS}"),
-        (not 0.1 <= card.beat_s <= 3_600, f"a beat every {card.beat_s} s, not every 0.1 to 3,600 s"),
-        (
-            not 0 <= card.context_tokens <= MAX_TOKENS,
-            f"a context window of {card.context_tokens} tokens, not 0 to {MAX_TOKENS:,}",
-        ),
-    )
-    problem = next((problem for wrong, problem in checks if wrong), "")
-    return problem or _language_problem(card)
-
-
-def _language_problem(card: Card) -> str:
-    problems = valid_attributes(card.attributes)
-    if problems:
-        return problems[0]
-    try:
-        parse(card.accepts)
-    except InvalidRequirement as error:
-        return f"accepts: {error}"
-    return ""
 
 
 def _accepted(state: State, report: Accepted, entry: str, now: int) -> None:

@@ -10,6 +10,7 @@ from agentcom.settings.command import PLACEHOLDERS, fill
 from agentcom.settings.loading import RESERVED_VARIABLES, load
 from agentcom.settings.rendering import describe
 from agentcom.settings.schema import (
+    AGENT_NAME_RULE,
     AgentSettings,
     AlertSettings,
     CheckSettings,
@@ -21,6 +22,7 @@ from agentcom.settings.schema import (
 )
 
 __all__ = [
+    "AGENT_NAME_RULE",
     "PLACEHOLDERS",
     "RESERVED_VARIABLES",
     "AgentSettings",
