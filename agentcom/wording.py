@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from unicodedata import east_asian_width
 
 LONGEST_S = 10_000 * 86_400
@@ -125,6 +126,13 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def dollars(usd: float) -> str:
+    """An amount of money; empty for none, and with more digits where there is little."""
+    if not usd:
+        return ""
+    return f"${usd:,.2f}" if usd >= 0.01 else f"${usd:.4f}"
+
+
 def parse_duration(text: str) -> float:
     """The seconds a person meant by 90, 90s, 20m, 1h30m, 2d or 1.5h. A bare number is seconds.
 
@@ -150,7 +158,7 @@ def parse_amount(text: str) -> int:
     Raises ValueError with one line that names what was expected, also for what is no whole number from 1 to 10^12.
     """
     match = _AMOUNT.fullmatch(text.strip())
-    amount = float(match[1].replace("_", "")) * _THOUSANDS[match[2].lower()] if match else 0.0
+    amount = Decimal(match[1].replace("_", "")) * _THOUSANDS[match[2].lower()] if match else Decimal()
     if not 1 <= amount <= AMOUNT_MAX or amount != int(amount):
         raise ValueError(f"expected a number such as 5000, 200k or 1.5M, not '{one_line(text, 40)}'")
     return int(amount)

@@ -84,7 +84,7 @@ def tasks(
     found = [
         record
         for record in task_view.by_urgency(records)
-        if (not wanted or record.state in wanted) and (not agent or task_view.agent_of(record) == agent)
+        if (not wanted or record.state in wanted) and (not agent or task_view.was_with(record, agent))
     ]
     shown = found[:limit] if limit else found
     if json:

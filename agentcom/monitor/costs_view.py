@@ -13,9 +13,9 @@ from rich.text import Text
 from agentcom.ids import shorten
 from agentcom.model.costs import TOTAL, Costs, day_and_agent
 from agentcom.model.task import NO_USAGE, ReadRecord, Usage
-from agentcom.monitor.outcome_view import dollars
 from agentcom.monitor.table import Column, lay_out, said
-from agentcom.wording import LONGEST_S, age, one_line
+from agentcom.monitor.task_view import was_with
+from agentcom.wording import LONGEST_S, age, dollars, one_line
 
 OVERHEAD_MAX = 0.2
 """Coordination may take this share of the tokens of the work,"""
@@ -79,9 +79,7 @@ def bill(fields: Mapping[str, Costs], records: Iterable[ReadRecord], since: str,
     spent = [
         record
         for record in records
-        if record.spent != NO_USAGE
-        and record.changed_at >= began_at
-        and (not agent or any(attempt.agent == agent for attempt in record.attempts))
+        if record.spent != NO_USAGE and record.changed_at >= began_at and (not agent or was_with(record, agent))
     ]
     return Bill(days, dearest, total, sorted(spent, key=lambda record: _rank(record.spent)))
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentcom.model.task import Check, Outcome, ReadRecord, Usage
-from agentcom.wording import age, count, one_line
+from agentcom.wording import age, count, dollars, one_line
 
 SHA_SHOWN = 10
-
-
-def dollars(usd: float) -> str:
-    """An amount of money; empty for none, and with more digits where there is little."""
-    if not usd:
-        return ""
-    return f"${usd:,.2f}" if usd >= 0.01 else f"${usd:.4f}"
 
 
 def spent(usage: Usage) -> str:

@@ -16,7 +16,7 @@ from agentcom.monitor.look import STYLES, Now, took
 from agentcom.monitor.outcome_view import budget, checks, evidence, pull_request, spent
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.scheduler.work import CONTEXT_SHARE
-from agentcom.wording import age, clean, one_line
+from agentcom.wording import age, clean, dollars, one_line
 
 STATE_ORDER: tuple[TaskState, ...] = (
     "working",
@@ -63,6 +63,11 @@ def agent_of(record: ReadRecord) -> str:
     if not record.attempts or record.state not in ENDED | RUNNING:
         return ""
     return record.attempts[-1].agent
+
+
+def was_with(record: ReadRecord, agent: str) -> bool:
+    """Whether this agent works on it, or ever worked on it, as far as its record still has its attempts."""
+    return any(attempt.agent == agent for attempt in record.attempts)
 
 
 def table(records: Sequence[ReadRecord], now: Now, width: int | None) -> list[Text]:
@@ -298,7 +303,7 @@ def _attempt_row(attempt: Attempt, now: Now) -> list[Text]:
         said(outcome.reason if outcome is not None else ""),
         said("" if outcome is None or outcome.exit_code is None else outcome.exit_code),
         said(f"{usage.input_tokens:,}+{usage.output_tokens:,}" if usage is not None else ""),
-        said(f"${usage.cost_usd:.2f}" if usage is not None and usage.cost_usd else ""),
+        said(dollars(usage.cost_usd) if usage is not None else ""),
         said(_note(attempt)),
         said(one_line(outcome.detail or outcome.summary, 2_000) if outcome is not None else ""),
     ]

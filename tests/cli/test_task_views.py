@@ -195,3 +195,8 @@ def test_what_ended_before_it_could_be_taken_back_is_not_said_to_be_requeued(end
     after = record("completed", attempt("oak", 1, end))
     wish = Wish("tk", Requeue(task=TASK, generation=1), "requeued")
     assert asking.as_it_came(wish, before, {TASK: after}).said == said
+
+
+def test_a_task_counts_as_an_agents_whether_that_works_on_it_or_ever_did() -> None:
+    later = record("retry_wait", attempt("oak", 1, CHECKED), attempt("elm", 2, CHECKED))
+    assert [task_view.was_with(later, name) for name in ("oak", "elm", "ash")] == [True, True, False]

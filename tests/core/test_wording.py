@@ -205,6 +205,14 @@ def test_an_amount_is_read(text, amount):
     assert parse_amount(text) == amount
 
 
+@pytest.mark.parametrize("unit", ["k", "M"])
+def test_every_amount_with_one_decimal_is_read(unit):
+    thousand = {"k": 1_000, "M": 1_000_000}[unit]
+    assert [parse_amount(f"{tenths // 10}.{tenths % 10}{unit}") for tenths in range(1, 10_000)] == [
+        tenths * thousand // 10 for tenths in range(1, 10_000)
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "k", "-1", "0", "1.5", "2e3", "5 000", "1,000", "9" * 20, "1G", "0.0001k", "½"])
 def test_what_is_no_amount_is_refused(text):
     with pytest.raises(ValueError, match=re.escape("expected a number such as 5000, 200k or 1.5M, not")):

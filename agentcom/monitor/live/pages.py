@@ -24,7 +24,7 @@ from agentcom.monitor.live.picture import AGENT, TASK, Picture
 from agentcom.monitor.live.rows import progress, tokens
 from agentcom.monitor.look import STYLES, Now, took
 from agentcom.monitor.table import cut, folded, said
-from agentcom.wording import age, count, one_line
+from agentcom.wording import age, count, dollars, one_line
 
 OUTPUT_SHOWN = 12
 TAKERS_SHOWN = 8
@@ -130,8 +130,7 @@ def _today(agent: AgentRecord, picture: Picture) -> list[str]:
     cost = picture.costs.today.get(agent.name)
     if cost is None:
         return []
-    spent = f"${cost.usage.cost_usd:,.2f}" if cost.usage.cost_usd else ""
-    return [f"{tokens(cost.usage) or 0} tokens", spent, f"{cost.completed:,} tasks completed"]
+    return [f"{tokens(cost.usage) or 0} tokens", dollars(cost.usage.cost_usd), f"{cost.completed:,} tasks completed"]
 
 
 def _card(agent: AgentRecord) -> list[Text]:

@@ -25,7 +25,7 @@ from agentcom.monitor.pool_view import journal_line, skills, why
 from agentcom.monitor.table import Column, lay_out, said
 from agentcom.monitor.task_view import agent_of, since
 from agentcom.monitor.task_view import why as why_task
-from agentcom.wording import age, compact, one_line
+from agentcom.wording import age, compact, dollars, one_line
 
 CURSOR = "▸"
 BAR_CELLS = 6
@@ -247,8 +247,8 @@ def _cost(item: Item, _picture: Picture, _now: Now) -> list[Text]:
         said(tokens(Usage(usage.input_tokens))),
         said(tokens(Usage(usage.output_tokens))),
         said(tokens(Usage(usage.cache_read_tokens + usage.cache_write_tokens))),
-        said(f"${usage.cost_usd:,.2f}" if usage.cost_usd else ""),
-        said(f"${usage.cost_usd / cost.completed:,.2f}" if usage.cost_usd and cost.completed else ""),
+        said(dollars(usage.cost_usd)),
+        said(dollars(usage.cost_usd / cost.completed) if cost.completed else ""),
         said(_overhead(cost)),
         said(_messages(cost)),
         said(age(cost.seconds) if cost.seconds else ""),
