@@ -10,7 +10,7 @@ from msgspec import Struct
 from agentcom.broker import scripts
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, LINES, Keys, sign
-from agentcom.broker.streams import readable, text
+from agentcom.broker.streams import number, readable, text
 from agentcom.errors import Refused
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
@@ -29,8 +29,6 @@ from agentcom.model.task import ReadRecord
 from agentcom.settings import Policy
 
 SCAN_COUNT = 1_000
-DIGITS_MAX = 18
-"""Of a number that is kept as text; a longer one is none of ours."""
 
 
 class Printed(Struct, frozen=True):
@@ -77,7 +75,7 @@ def head_of(replies: Sequence[Any]) -> PoolHead:
     mark = sign("")
     signs = {field.removeprefix(mark): value for field, value in told.items() if field.startswith(mark)}
     # Whoever looks on is shown what can be read; what cannot is for `agentcom fsck`.
-    epoch, seq, admitted = (_number(fields.get(field)) for field in (b"epoch", b"seq", b"admitted"))
+    epoch, seq, admitted = (number(fields.get(field)) for field in (b"epoch", b"seq", b"admitted"))
     return PoolHead(text(leader or b""), epoch, seq, inbox, reports, open_, dead, signs, admitted)
 
 
@@ -204,7 +202,7 @@ class ClientStore:
         """What a task printed after the entry `since`; waits for at most `block_ms`, not at all if that is 0."""
         reply: Any = await self._blocking.xread({self._names.output(task): since}, count=500, block=block_ms or None)
         return [
-            Printed(text(id_), _number(fields.get(b"a")), _number(fields.get(b"at")), fields.get(b"t", b""))
+            Printed(text(id_), number(fields.get(b"a")), number(fields.get(b"at")), fields.get(b"t", b""))
             for _, entries in reply or ()
             for id_, fields in entries
         ]
@@ -220,7 +218,3 @@ def _inbox_full(waiting: int, most: int, wanted: int) -> Refused:
 
 def _lines(fields: dict[bytes, bytes]) -> list[Line]:
     return next(iter(readable(decode_lines, [fields.get(LINES, b"[]")])), [])
-
-
-def _number(field: bytes | None) -> int:
-    return int(field) if field is not None and field.isdigit() and len(field) <= DIGITS_MAX else 0

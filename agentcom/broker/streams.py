@@ -17,6 +17,10 @@ UNREADABLE = (MsgspecError, RecursionError, UnicodeError)
 """What decoding raises for a value that is damaged, or was put there by hand."""
 
 
+DIGITS_MAX = 18
+"""Of a number that is kept as text; a longer one is none of ours."""
+
+
 class Entry(Struct, frozen=True):
     """A stream entry: its id, and the body of its message; empty if it has none."""
 
@@ -40,6 +44,11 @@ async def ensure_group(redis: Redis, stream: str) -> None:
 def text(value: bytes | str) -> str:
     """What Redis answered, as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def number(field: bytes | None) -> int:
+    """What a field counts; 0 where it is not there, or was damaged."""
+    return int(field) if field is not None and field.isdigit() and len(field) <= DIGITS_MAX else 0
 
 
 def readable(decode: Callable[[bytes], T], bodies: Iterable[Any]) -> list[T]:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from agentcom.broker.keys import LINES, Keys
-from agentcom.broker.streams import readable, text
+from agentcom.broker.streams import number, readable
 from agentcom.model.codec import decode_lines, decode_record
 from agentcom.model.messages import Line
 from agentcom.model.task import ReadRecord
@@ -63,7 +63,7 @@ def extras_of(replies: Sequence[Any], wanted: Wanted) -> Extras:
     records = readable(decode_record, (body for body in bodies if body is not None))
     return Extras(
         {record.spec.id: record for record in records},
-        tuple((_number(fields.get(b"a")), fields.get(b"t", b"")) for _, fields in reversed(pieces)),
+        tuple((number(fields.get(b"a")), fields.get(b"t", b"")) for _, fields in reversed(pieces)),
         {field: body for field, body in zip(wanted.costs, costs, strict=False) if body is not None},
     )
 
@@ -78,7 +78,3 @@ async def lines_since(redis: Any, names: Keys, at: int, entries: int) -> tuple[l
 
 def _list(reply: Any) -> list[Any]:
     return reply if isinstance(reply, list) else []
-
-
-def _number(field: bytes | None) -> int:
-    return int(field) if field is not None and text(field).isdigit() else 0

@@ -9,6 +9,7 @@ import msgspec
 from rich.text import Text
 
 from agentcom.capability import quote
+from agentcom.diagnosis.snapshot import Snapshot
 from agentcom.ids import short, shorten
 from agentcom.model.agent import AgentRecord, Attribute
 from agentcom.model.messages import Beat, DeadLetter, Line
@@ -191,6 +192,10 @@ DEAD_COLUMNS = (
 )
 
 
+LETTERS_MAX = 100
+"""So many letters, the last that were written, are looked at."""
+
+
 def still_dead(letters: Sequence[DeadLetter], records: Mapping[str, ReadRecord]) -> list[DeadLetter]:
     """The latest letter of each task that is failed now: not of those that were sent back, or are not kept any more."""
     latest: dict[str, DeadLetter] = {}
@@ -199,6 +204,12 @@ def still_dead(letters: Sequence[DeadLetter], records: Mapping[str, ReadRecord])
         if record is not None and record.state == "failed":
             latest.setdefault(letter.task, letter)
     return list(latest.values())
+
+
+def dead_now(snapshot: Snapshot) -> str:
+    """How many tasks are dead now: `3`, or `3+` where there are letters that were not looked at; empty for none."""
+    more = "+" if snapshot.dead > LETTERS_MAX else ""
+    return f"{len(snapshot.letters):,}{more}" if snapshot.letters else ""
 
 
 def dead_document(letter: DeadLetter) -> dict[str, Any]:

@@ -18,10 +18,15 @@ class Readable:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
+        self._ended = False
+        """A carriage return was taken for the end of a line: a newline that follows it is the other half of it."""
 
     def feed(self, body: bytes) -> str:
         """The whole lines that there are now; the rest is kept back."""
-        text = self._rest + self._decoder.decode(body)
+        fresh = self._decoder.decode(body)
+        if fresh and self._ended:
+            fresh, self._ended = fresh.removeprefix("\n"), False
+        text = self._rest + fresh
         # A carriage return at the very end may be the first half of a line end.
         held = "\r" if text.endswith("\r") else ""
         text = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
@@ -32,6 +37,8 @@ class Readable:
         return clean(whole + newline, keep_lines=True)
 
     def flush(self) -> str:
-        """What was kept back."""
+        """What was kept back: nothing more came, so a carriage return at its end has ended a line."""
         rest, self._rest = self._rest, ""
+        if rest.endswith("\r"):
+            rest, self._ended = rest[:-1] + "\n", True
         return clean(rest, keep_lines=True)

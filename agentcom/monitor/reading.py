@@ -13,9 +13,8 @@ from agentcom.broker.monitor_store import MonitorStore, OrderRow, Overview
 from agentcom.broker.watching import Extras, Wanted
 from agentcom.diagnosis.snapshot import Order, Snapshot, server_of
 from agentcom.model.lifecycle import ENDED
-from agentcom.monitor.pool_view import most_telling, still_dead
+from agentcom.monitor.pool_view import LETTERS_MAX, most_telling, still_dead
 
-LETTERS_MAX = 100
 TIME = re.compile(r"[0-9]{1,15}")
 
 

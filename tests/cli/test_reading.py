@@ -31,6 +31,14 @@ def test_a_progress_bar_becomes_a_line_for_each_step() -> None:
     assert read(b"10%\r20%\r", b"done\n") == "10%\n20%\ndone\n"
 
 
+def test_a_progress_bar_becomes_a_line_for_each_step_also_when_it_pauses_between_them() -> None:
+    readable = Readable()
+    told = ""
+    for piece in (b"10%\r", b"20%\r", b"\n", b"done\r", b"\nnext\n", b"\nlast\n"):
+        told += readable.feed(piece) + readable.flush()
+    assert told == "10%\n20%\ndone\nnext\n\nlast\n"
+
+
 def test_what_is_no_text_is_shown_as_such() -> None:
     assert read(b"\xff\xfe\n") == "\ufffd\ufffd\n"
 

@@ -227,10 +227,4 @@ def picture(snapshot: Snapshot = EVERYTHING, opened: Opened | None = None) -> Pi
     return Picture(snapshot, findings, POLICY, history(), COSTS, opened or Opened())
 
 
-def found_by_rule() -> set[str]:
-    """The rules that find something in one of the three pools."""
-    pools = (EVERYTHING, DOOM, NO_AOF)
-    return {finding.rule for pool in pools for finding in diagnose(pool, POLICY, AT)}
-
-
 ALL_RULES = {rule.id for rule in RULES}

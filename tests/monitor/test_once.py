@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from agentcom.monitor.live import once
 from tests.monitor.pools import ALL_RULES, COSTS, EVERYTHING, NOW, STUCK, picture
 
@@ -39,6 +41,9 @@ def test_one_agent_alone() -> None:
     assert [task["id"] for task in told["tasks"]] == [STUCK.spec.id]
     assert [finding["rule"] for finding in told["findings"]] == ["stuck"]
     assert told["costs"]["today"].keys() == {"cedar"}
+    whole = once.document(picture(), "", problems=False)
+    for name in ("agents_total", "open", "counted", "states"):
+        assert told[name] == whole[name], "what is said of the whole pool"
     text = "\n".join(line.plain for line in once.lines(picture(), NOW, 110, "cedar", problems=False))
     assert text.startswith("cedar  working\n~ stuck: probably stuck")
     assert "pending entries" in text
@@ -53,3 +58,14 @@ def test_problems_alone() -> None:
     assert "  yew  " not in text
     for finding in picture().findings:
         assert finding.next_step in text
+
+
+def test_a_task_that_was_sent_back_is_not_counted_as_dead_any_more() -> None:
+    sent_back = picture(replace(EVERYTHING, letters=[]))
+    for problems in (False, True):
+        assert " dead" not in "\n".join(
+            line.plain for line in once.lines(sent_back, NOW, 110, "", problems=problems)[:3]
+        )
+    assert "1 dead" in once.lines(picture(), NOW, 110, "", problems=False)[1].plain
+    unseen = picture(replace(EVERYTHING, dead=2_000))
+    assert "1+ dead" in once.lines(unseen, NOW, 110, "", problems=False)[1].plain

@@ -20,6 +20,7 @@ from agentcom.monitor.live.pictures import sparkline
 from agentcom.monitor.live.state import VIEWS, State, View
 from agentcom.monitor.look import STYLES, Now
 from agentcom.monitor.plain import scheduler
+from agentcom.monitor.pool_view import dead_now
 from agentcom.monitor.table import cut, said
 from agentcom.wording import compact, count, one_line, size
 
@@ -142,8 +143,8 @@ def totals(picture: Picture, now: Now, width: int) -> Text:
     parts.append(_Part(2, said(f"done {done:,}"), ARROW))
     if not seen.whole:
         parts.append(_Part(1, said(f"first {len(seen.tasks):,} of {count(seen.open, 'open task')}", "bold")))
-    if seen.dead:
-        parts.append(_Part(0, said(f"dead {seen.dead:,}", STYLES["failed"])))
+    if dead := dead_now(seen):
+        parts.append(_Part(0, said(f"dead {dead}", STYLES["failed"])))
     if seen.inbox:
         parts.append(_Part(5, said(f"{seen.inbox:,} unread in the inbox")))
     if seen.reports:
@@ -254,7 +255,7 @@ def _numbers(picture: Picture, shown: int, view: View) -> dict[View, str]:
     whole: dict[View, int] = {
         "agents": len(seen.agents),
         "tasks": seen.open,
-        "dead": seen.dead,
+        "dead": len(seen.letters),
         "findings": len(picture.findings),
     }
     numbers = {name: f"{total:,}" for name, total in whole.items() if total}

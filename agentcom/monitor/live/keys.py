@@ -319,7 +319,6 @@ def _effect(*effects: Effect) -> Callable[[State, Context, Key], Step]:
 
 
 LIST: frozenset[Mode] = frozenset({"list"})
-PAGE: frozenset[Mode] = frozenset({"page"})
 FILTER: frozenset[Mode] = frozenset({"filter"})
 CONFIRM: frozenset[Mode] = frozenset({"confirm"})
 FORM: frozenset[Mode] = frozenset({"form"})

@@ -64,7 +64,11 @@ def document(picture: Picture, agent: str, *, problems: bool) -> dict[str, Any]:
     """For scripts; see docs/monitor.md. Times are Unix ms; 0 means never."""
     shown = narrowed(picture, agent, problems=problems) if agent or problems else picture
     costs, history, at = picture.costs, picture.history, picture.snapshot.at
+    whole = picture.snapshot
     more: dict[str, Any] = {
+        "counted": len(whole.tasks),
+        "states": dict(whole.states()),
+        "agents_total": len(whole.agents),
         "admitted": picture.snapshot.admitted,
         "waiting": picture.waiting,
         "costs": {
