@@ -72,6 +72,9 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
+TOO_LARGE = Problem(1, f"a backlog may have at most {MAX_BYTES:,} bytes: split it")
+
+
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """An open task of a backlog. What its author did not say is empty, or None for numbers.
 
@@ -107,7 +110,7 @@ def parse(text: str) -> tuple[list[Item], list[Problem]]:
     characters are taken out (see `wording.clean`); a byte order mark and any kind of line end are tolerated.
     """
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        return [], [Problem(1, f"a backlog may have at most {MAX_BYTES:,} bytes: split it")]
+        return [], [TOO_LARGE]
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     scanner = _Scanner()
     scanner.scan(clean(plain, keep_lines=True).split("\n"))

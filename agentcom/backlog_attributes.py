@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from agentcom.model.task import PRIORITIES
 from agentcom.wording import one_line, parse_amount, parse_command, parse_duration, parse_usd
 
-PRIORITIES = ("urgent", "high", "normal", "low")
 SLUG_LENGTH = 80
 
 _SLUG = re.compile(r"\w[\w.-]*")

@@ -208,12 +208,14 @@ def read_backlog(file: Path) -> list[backlog.Item]:
         Unusable: its author has something to mend.
     """
     try:
-        text = file.read_bytes().decode("utf-8")
+        with file.open("rb") as opened:
+            body = opened.read(backlog.MAX_BYTES + 1)
+        # A piece of a larger file may end within a character; that it is too large is all there is to say of it.
+        items, problems = ([], [backlog.TOO_LARGE]) if len(body) > backlog.MAX_BYTES else backlog.parse(body.decode())
     except OSError as error:
         raise UsageError(f"--from: {one_line(str(file), 200)} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"--from: {one_line(str(file), 200)} is not UTF-8 text: {error.reason}") from None
-    items, problems = backlog.parse(text)
     if problems:
         raise Unusable([f"{file}:{problem.line}: {problem.message}" for problem in problems])
     return items

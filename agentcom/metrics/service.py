@@ -72,8 +72,8 @@ async def serving(url: str, settings: Settings, address: str) -> AsyncIterator[N
     PlatformCollector(registry=registry)
     try:
         server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        problem = f"--metrics: {host}:{port} cannot be listened on: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one of a host
+        problem = f"--metrics: {host}:{port} cannot be listened on: {getattr(error, 'strerror', None) or error}"
         raise ConfigurationError(problem, "Name another address, or end what has it") from error
     log.info("metrics on http://%s:%d/metrics", host, port)
     try:

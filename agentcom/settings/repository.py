@@ -5,12 +5,11 @@ It is read as it was at the base of the work: what a branch changes there does n
 
 from __future__ import annotations
 
-import shlex
-
 import msgspec
 from msgspec import Struct
 
 from agentcom.settings.schema import CheckSettings
+from agentcom.wording import parse_command
 
 CHECKS_FILE = "agentcom.toml"
 
@@ -32,6 +31,7 @@ def checks_in(text: bytes) -> tuple[str, ...] | str:
 def command_problem(command: str) -> str:
     """What is wrong with a check's line; empty if it can be split into a program and its arguments."""
     try:
-        return "" if shlex.split(command) and "\0" not in command else f"the check {command!r} names no program"
+        parse_command(command)
     except ValueError as error:
-        return f"the check {command!r} cannot be split: {error}"
+        return f"a check: {error}"
+    return ""

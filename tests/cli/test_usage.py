@@ -65,6 +65,12 @@ NOT_HERE = "redis://127.0.0.1:1"
         (("monitor", "--redis", NOT_HERE), 1, f"cannot reach Redis at {NOT_HERE}"),
         (("tasks", "--config", "nowhere.toml"), 78, "nowhere.toml cannot be read"),
         (("tasks", "--redis"), 2, "requires an argument"),
+        (
+            ("tasks", "--redis", "", "--data-dir", "~no-such-user/x"),
+            78,
+            "'~no-such-user/x' begins with the home of a user",
+        ),
+        (("submit", "--from", "/dev/zero"), 2, "a backlog may have at most 1,048,576 bytes"),
         (("submit", "\udcff"), 2, "is not UTF-8 text"),
     ],
 )

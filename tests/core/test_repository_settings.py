@@ -19,7 +19,14 @@ def test_the_repository_names_its_checks_beside_whatever_else_its_file_has() -> 
 
 @pytest.mark.parametrize(
     "text",
-    [b"[checks", b"[checks]\ncommands = 3", b'[checks]\ncommands = ["a \'b"]', b'[checks]\ncommands = [""]', b"\xff"],
+    [
+        b"[checks",
+        b"[checks]\ncommands = 3",
+        b'[checks]\ncommands = ["a \'b"]',
+        b'[checks]\ncommands = [""]',
+        b"[checks]\ncommands = [\"'' --flag\"]",
+        b"\xff",
+    ],
 )
 def test_checks_that_cannot_be_read_are_said_in_one_line_and_never_skipped(text: bytes) -> None:
     problem = checks_in(text)
@@ -30,8 +37,8 @@ def test_checks_that_cannot_be_read_are_said_in_one_line_and_never_skipped(text:
 
 def test_a_line_that_cannot_be_split_is_named() -> None:
     assert command_problem("make test") == ""
-    assert "cannot be split" in command_problem("sh -c 'x")
-    assert "names no program" in command_problem("  ")
+    assert "every quote closed, not 'sh -c 'x'" in command_problem("sh -c 'x")
+    assert "expected a program" in command_problem("  ")
 
 
 @given(st.binary())

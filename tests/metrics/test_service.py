@@ -71,4 +71,9 @@ def test_an_address_that_is_none_ends_it_with_what_to_do(tmp_path: Path) -> None
     with EmbeddedServer(tmp_path / "redis", find_server(os.environ)) as server:
         with scheduler(server.url, "nonsense", tmp_path) as process:
             assert process.wait(PATIENCE_S) == 78
-        assert "--metrics: expected HOST:PORT" in (tmp_path / "log").read_text()
+        with scheduler(server.url, "a..b:9464", tmp_path) as process:
+            assert process.wait(PATIENCE_S) == 78
+        log = (tmp_path / "log").read_text()
+        assert "--metrics: expected HOST:PORT" in log
+        assert "--metrics: a..b:9464 cannot be listened on" in log
+        assert "Traceback" not in log
