@@ -51,6 +51,7 @@ class Lane:
 
     def push(self, work: Work, *, first: bool = False) -> None:
         """Let it wait here; `first` puts it before the others of its kind, for work that was handed back."""
+        assert not work.ghost, "where its ghost stands, it would seem to wait again"
         queue = (self.retried if work.record.retried else self.fresh)[work.priority]
         if first:
             queue.appendleft(work)
@@ -61,7 +62,7 @@ class Lane:
 
     def forget(self, work: Work) -> None:
         """It leaves without having been given to an agent."""
-        work.queued = False
+        work.queued, work.ghost = False, True
         self._count_down(work.priority)
         for queues in (self.fresh, self.retried):
             if len(queues[work.priority]) > 2 * self.counts[work.priority] + GHOSTS:

@@ -35,8 +35,8 @@ def make_ready_later(state: State, work: Work, delay_ms: int, now: int, trigger:
 def ask_if_spent(state: State, task: str, now: int) -> None:
     """What an attempt used was only told when its task waited for another already."""
     work = state.tasks.get(task)
-    if work is not None and work.record.state in ("queued", "retry_wait"):
-        _asked_for_more(state, work, now, "budget")
+    if work is not None and work.record.state in ("queued", "retry_wait") and work.overspent():
+        _asked_for_more(state, withdraw(state, work) if work.queued else work, now, "budget")
 
 
 def _asked_for_more(state: State, work: Work, now: int, trigger: str) -> bool:
@@ -68,5 +68,5 @@ def withdraw(state: State, work: Work) -> Work:
     """Take it from where it waits, for another place. What is left in that queue must not seem to wait there again when
     this does elsewhere, so what goes on is another object."""
     state.matcher.forget(work)
-    free = state.tasks[work.id] = replace(work, held_for="")
+    free = state.tasks[work.id] = replace(work, held_for="", ghost=False)
     return free

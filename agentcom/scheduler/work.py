@@ -10,6 +10,7 @@ from msgspec import Struct
 from agentcom.capability import Preferences, Requirement, parse, parse_preferences
 from agentcom.model.reasons import blames_agent
 from agentcom.model.task import PRIORITIES, CarriedRecord, ReadRecord, TaskSpec
+from agentcom.wording import dollars
 
 CONTEXT_SHARE = 0.8
 """A task's context may fill this share of an agent's window: the agent needs the rest for its own work."""
@@ -39,6 +40,7 @@ class Work(Struct, gc=False):
     Attributes:
         budget_tokens, budget_usd: as its spec has them; 0 means no limit.
         queued: it waits in a lane.
+        ghost: it left a lane without having been taken, and still stands there: it can never wait anywhere again.
         avoid: agents that failed it.
         held_for: while it waits, only this agent may take it; empty: any.
         preparing_at: when a beat last said that its agent is not woken yet, as its workspace is being made ready.
@@ -54,6 +56,7 @@ class Work(Struct, gc=False):
     budget_tokens: int = 0
     budget_usd: float = 0.0
     queued: bool = False
+    ghost: bool = False
     avoid: frozenset[str] = frozenset()
     held_for: str = ""
     preparing_at: int = 0
@@ -80,7 +83,7 @@ class Work(Struct, gc=False):
         if self.budget_tokens and spent.new_tokens >= tokens:
             return f"it has used {spent.new_tokens:,} tokens of the {tokens:,} that it may use"
         if self.budget_usd and spent.cost_usd >= usd:
-            return f"it has cost ${spent.cost_usd:.2f} of the ${usd:.2f} that it may cost"
+            return f"it has cost {dollars(spent.cost_usd)} of the {dollars(usd)} that it may cost"
         return ""
 
     @property

@@ -145,3 +145,25 @@ def test_a_question_is_answered_only_with_a_budget_to_go_on(pool):
     assert "$2.50 of the $2.00" in pool.why_refused(pool.ask(Answer(task=task, text="this")))[0]
     pool.ask(Answer(task=task, text="this", add_usd=3.0))
     assert (pool.state(task), pool.order(task).answer, pool.order(task).usd_left) == ("assigned", "this", 2.5)
+
+
+@pytest.mark.pitfall_10
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_task_that_waited_for_a_person_meanwhile_waits_in_one_place_only(pool, restarted):
+    """It leaves its lane from the middle, and another lane is where it waits next: the first must not count it again."""
+    pool.agent("oak", slots=3)
+    before, spent, behind = pool.submit(), pool.submit(budget_usd=2.0), pool.submit()
+    late = pool.token(spent)
+    pool.silence("oak")
+    pool.advance(300)
+    assert pool.states(before, spent, behind) == ["queued"] * 3
+    if restarted:
+        pool.restart()
+    pool.report(spent, late, "oak", failed(used(3.0)))
+    assert pool.state(spent) == "input_required"
+    pool.ask(Retry(task=spent, add_usd=9.0))
+    assert pool.state(spent) == "queued"
+    pool.advance(700)
+    pool.agent("ash", slots=2)
+    pool.agent("elm", slots=5)
+    assert pool.states(before, spent, behind) == ["assigned"] * 3
