@@ -35,9 +35,7 @@ class TcpServer:
         self.folder = folder
         self.port = free_port()
         self._binary = binary
-        self._settings = {"save": "", "repl-diskless-sync-delay": 0, "enable-protected-configs": "yes"} | dict(
-            settings or {}
-        )
+        self._settings = DEFAULTS | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -6,6 +6,7 @@ import re
 import time
 
 from tests.cli.harness import Terminal
+from tests.patience import PATIENCE_S
 
 
 def asking(agentcom: Terminal, question: str = "tabs or spaces?") -> str:
@@ -17,7 +18,7 @@ def asking(agentcom: Terminal, question: str = "tabs or spaces?") -> str:
 
 
 def until(agentcom: Terminal, name: str, state: str, attempts: int = 1) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while (task := agentcom("show", name, "--json").document["task"])["state"] != state or task["attempts"] == []:
         assert time.monotonic() < deadline, task
         time.sleep(0.05)

@@ -77,8 +77,10 @@ async def test_an_orphan_that_ignores_sigterm_is_killed(start: Start):
     assert process.wait(1) == -9
 
 
-async def test_where_nothing_was_left_nothing_happens():
-    await end_orphan(None, "/none", 5.0)
+async def test_where_nothing_was_left_nothing_happens(start: Start, tmp_path: Path):
+    other = start("sleep", "60", mark=f"{tmp_path}/another.json")
+    await end_orphan(None, f"{tmp_path}/task.json", 5.0)
+    assert other.poll() is None
 
 
 async def test_the_leader_of_an_attempt_is_found_by_its_mark(start: Start, tmp_path: Path):

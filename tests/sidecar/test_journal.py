@@ -47,7 +47,10 @@ def test_time_in_which_it_was_not_the_agents_turn_is_not_its_own_after_a_restart
 
 
 def test_to_end_what_is_not_noted_changes_nothing(tmp_path: Path):
+    noted = RunNote("5-0", assign("sc-1"), 1)
+    Journal(tmp_path).started(noted)
     Journal(tmp_path).ended("1-0")
+    assert Journal(tmp_path).runs() == [noted]
 
 
 def test_the_order_of_the_outbox_is_kept_over_restarts(tmp_path: Path):

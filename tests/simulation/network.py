@@ -24,7 +24,6 @@ FASTEST_S, SLOWEST_S = 0.0002, 0.002
 VERY_SLOW_S = 8.0
 """Longer than any client waits: the request is performed when nobody expects it any more."""
 
-REFUSED_S = 0.001
 SHARES = ("lost", "unanswered", "reset", "reset_after", "very_slow", "partly")
 
 

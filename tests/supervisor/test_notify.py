@@ -147,13 +147,19 @@ class Clock:
         return self.now_s
 
 
-def test_without_a_manager_nothing_is_sent(tmp_path: Path) -> None:
-    for environ in ({}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "relative"}, {"NOTIFY_SOCKET": str(tmp_path / "no")}):
-        notifier = Notifier(environ | {"WATCHDOG_USEC": "1"})
-        notifier.ready("")
-        notifier.status("busy")
-        notifier.pulse()
-        notifier.stopping("")
+def test_without_a_manager_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.bind("relative")
+        to.setblocking(False)
+        for named in (None, "", "relative", str(tmp_path / "no")):
+            notifier = Notifier({"WATCHDOG_USEC": "1"} | ({} if named is None else {"NOTIFY_SOCKET": named}))
+            notifier.ready("")
+            notifier.status("busy")
+            notifier.pulse()
+            notifier.stopping("")
+        with pytest.raises(BlockingIOError):
+            to.recv(1)
 
 
 def heard(folder: Path, environ: dict[str, str]) -> tuple[int, list[str]]:
