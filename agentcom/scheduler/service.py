@@ -36,7 +36,7 @@ from agentcom.model.commit import LAST_ID
 from agentcom.model.messages import Beat, Line, Submit
 from agentcom.model.task import CarriedRecord
 from agentcom.scheduler.core import Core
-from agentcom.scheduler.events import Beaten, Emptied, Event, Malformed, Reclaimed, Reported, Requested
+from agentcom.scheduler.events import Beaten, Event, Malformed, Reported, Requested
 from agentcom.scheduler.rhythm import RENEWALS_PER_LEASE, Appetite, Duties
 from agentcom.scheduler.sweep import Sweep
 from agentcom.settings import Policy
@@ -128,7 +128,7 @@ class SchedulerService:
         """Lead until another does, or Redis is found to have lost or gained a commit."""
         duties = Duties(self._policy, self._clock())
         core, head = await self._load(fence, duties)
-        sweep = Sweep(self._store, self._policy)
+        sweep = Sweep(self._store, self._policy, _pass_over)
         for left in await sweep.left_over([agent.name for agent in core.agents.values() if agent.running]):
             core.apply(left, self._clock())
         on_lead()
@@ -141,7 +141,7 @@ class SchedulerService:
             # Fetched before the reports are read: what was reported before it beat is then known when it is heard.
             beats = await self._new_beats(core) if duties.beats_due(now) else []
             if self._caught_up and duties.sweep_due(now):
-                for event in await self._sweep(sweep, core):
+                for event in await sweep.look(core.silent_holders()):
                     core.apply(event, now)
             if duties.streams_due(now) and not await self._store.goes_on(head):
                 log.warning("inbox or reports were made anew; loading again")
@@ -158,17 +158,6 @@ class SchedulerService:
                 return
             for beat in beats:
                 core.apply(Beaten(beat, self._caught_up), self._clock())
-
-    async def _sweep(self, sweep: Sweep, core: Core) -> list[Reclaimed | Emptied]:
-        """What silent agents hold. That one of their streams is damaged is no reason to stop working for the others."""
-        try:
-            return await sweep.look(core.silent_holders())
-        except TROUBLE as error:
-            stop_if_refused(error)
-            if is_away(error):
-                raise
-            _say(error)
-            return []
 
     async def _still_leads(self, duties: Duties) -> bool:
         """Renew the lease when that is due."""
@@ -369,6 +358,14 @@ def _tasks_in(event: Event) -> int:
 
 def _mark(beat: Beat) -> tuple[str, int]:
     return beat.incarnation, beat.count
+
+
+def _pass_over(error: Exception) -> None:
+    """One stream is damaged: that is said. Raises what is wrong with all of Redis."""
+    stop_if_refused(error)
+    if is_away(error):
+        raise error
+    _say(error)
 
 
 def _say(error: Exception) -> None:

@@ -4,8 +4,9 @@ what they did. Only what was really got becomes an event. Bounded per round; the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from agentcom.broker.connection import TROUBLE
 from agentcom.broker.scheduler_store import SchedulerStore
 from agentcom.broker.streams import Entry
 from agentcom.model.agent import MAX_SLOTS
@@ -22,10 +23,18 @@ AGENTS_PER_LOOK = 100
 
 
 class Sweep:
-    """Remembers how far it came in each silent agent's stream."""
+    """Remembers how far it came in each silent agent's stream.
 
-    def __init__(self, store: SchedulerStore, policy: Policy) -> None:
+    Args:
+        store: where the streams are.
+        policy: says for how long an agent may be silent.
+        on_trouble: called with what Redis answers instead of a stream, such as that one is damaged: what it does not
+            raise is no reason to leave the other agents' work with them.
+    """
+
+    def __init__(self, store: SchedulerStore, policy: Policy, on_trouble: Callable[[Exception], None]) -> None:
         self._store = store
+        self._on_trouble = on_trouble
         self._idle_ms = int(policy.beat_s * policy.stale_beats * 1000)
         self._cursors: dict[str, str] = {}
         self._empty: set[str] = set()
@@ -39,7 +48,10 @@ class Sweep:
         start = self._turn % len(silent) if silent else 0
         found: list[Reclaimed | Emptied] = []
         for agent in (*silent[start:], *silent[:start])[:AGENTS_PER_LOOK]:
-            found += await self._look_into(agent)
+            try:
+                found += await self._look_into(agent)
+            except TROUBLE as error:
+                self._on_trouble(error)
             self._turn = start = start + 1
             if len(found) >= ORDERS_PER_ROUND:
                 break

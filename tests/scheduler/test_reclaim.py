@@ -99,7 +99,7 @@ async def test_what_a_leader_claimed_before_it_died_is_rescued_although_the_agen
             await eventually(lambda: _ordered(pool, "oak", 1))
             await first.stop()
         store = SchedulerStore(pool.connections, pool.name, pool.policy)
-        assert len(await Sweep(store, pool.policy).look(["oak"])) == 1
+        assert len(await Sweep(store, pool.policy, pytest.fail).look(["oak"])) == 1
         oak.works = True
         group.start_soon(oak.run)
         await start(pool, group)

@@ -150,7 +150,7 @@ def test_a_question_is_answered_only_with_a_budget_to_go_on(pool):
 @pytest.mark.pitfall_10
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_task_that_waited_for_a_person_meanwhile_waits_in_one_place_only(pool, restarted):
-    """It leaves its lane from the middle, and another lane is where it waits next: the first must not count it again."""
+    """It leaves its lane from the middle, and waits next in another: the first must not count it again."""
     pool.agent("oak", slots=3)
     before, spent, behind = pool.submit(), pool.submit(budget_usd=2.0), pool.submit()
     late = pool.token(spent)

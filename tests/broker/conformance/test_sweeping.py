@@ -21,8 +21,12 @@ async def delivered(pool: Pool, count: int, agent: str = "oak") -> list[str]:
     return orders
 
 
+def raised(error: Exception) -> None:
+    raise error
+
+
 def sweep_of(pool: Pool) -> Sweep:
-    return Sweep(pool.store, Policy(beat_s=IDLE_MS / 2_000, stale_beats=2))
+    return Sweep(pool.store, Policy(beat_s=IDLE_MS / 2_000, stale_beats=2), raised)
 
 
 async def test_only_what_was_idle_for_long_enough_is_claimed(pool: Pool) -> None:
@@ -119,7 +123,7 @@ async def test_what_a_leader_claimed_and_did_not_commit_is_found_by_the_next_one
 async def test_an_agent_without_any_order_is_emptied_but_one_whose_orders_are_young_is_not(pool: Pool) -> None:
     await delivered(pool, 1, "oak")
     await pool.sidecar(agent="elm").open()
-    sweep = Sweep(pool.store, Policy())
+    sweep = Sweep(pool.store, Policy(), raised)
     silent = ["oak", "elm", "nobody"]
     assert await sweep.look(silent) == [], "a last report may have settled its order just now, and not been read yet"
     assert await sweep.look(silent) == [Emptied("elm"), Emptied("nobody")]
@@ -154,12 +158,24 @@ async def test_each_order_is_reclaimed_once_in_a_look_with_the_token_that_it_car
     assert tokens == {orders[0]: "1.n", orders[1]: "1.n", orders[2]: "1.n", orders[3]: ""}
 
 
+@pytest.mark.pitfall_10
+async def test_a_damaged_stream_keeps_nobody_elses_orders_from_being_reclaimed(pool: Pool) -> None:
+    for name in ("ash", "oak"):
+        await pool.order(1, name)
+    await pool.redis.set(pool.names.orders("elm"), "no stream")
+    told: list[Exception] = []
+    sweep = Sweep(pool.store, Policy(), told.append)
+    found = await sweep.look(["ash", "elm", "oak"])
+    assert [event.agent for event in found] == ["ash", "oak"]
+    assert [str(error)[:9] for error in told] == ["WRONGTYPE"]
+
+
 @pytest.mark.pitfall_6
 async def test_a_look_is_bounded_in_orders_and_goes_on_with_the_next_agent(pool: Pool) -> None:
     silent = [f"a{n}" for n in range(8)]
     for name in silent:
         await pool.order(ORDERS_PER_LOOK + 50, name)
-    sweep = Sweep(pool.store, Policy())
+    sweep = Sweep(pool.store, Policy(), raised)
     first, second = await sweep.look(silent), await sweep.look(silent)
     assert len(first) == ORDERS_PER_ROUND
     assert {event.agent for event in first} == set(silent[:5])
