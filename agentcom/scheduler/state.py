@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Literal
 
 from msgspec.structs import replace
@@ -26,6 +26,11 @@ from agentcom.settings import Policy
 TimerKind = Literal["retry", "accept", "expire", "hold", "answer", "link", "forget", "health", "livelock"]
 Timer = tuple[int, int, TimerKind, str, int]
 """When, a tie-breaker, what, of which task or agent, and what it is about: a task's generation, a link's `since_at`."""
+
+OF_TASKS: frozenset[TimerKind] = frozenset({"retry", "accept", "expire", "hold", "answer"})
+
+TIMERS_LEAST = 10_000
+"""With fewer, none is looked for that does not matter any more."""
 
 MAX_NAMED = 64
 """An id is shorter; of whatever else was sent as one, so much is repeated to its sender and the journal."""
@@ -72,6 +77,7 @@ class State:
         self.suspicions: dict[str, Suspicion] = {}
         self.commit = Commit()
         self._timers: list[Timer] = []
+        self._timers_bound = TIMERS_LEAST
         self._timer_count = 0
 
     # --------------------------------------------------------------- tasks
@@ -289,6 +295,23 @@ class State:
         """Ask to be called at this time; whoever is called checks whether it still matters."""
         self._timer_count += 1
         heappush(self._timers, (at, self._timer_count, kind, subject, generation))
+        if len(self._timers) > self._timers_bound:
+            self._drop_idle_timers()
+
+    def _drop_idle_timers(self) -> None:
+        """What was to expire in a month, and ended within a minute, is not remembered for a month."""
+        self._timers = [timer for timer in self._timers if self._may_matter(timer)]
+        heapify(self._timers)
+        self._timers_bound = max(TIMERS_LEAST, 2 * len(self._timers))
+
+    def _may_matter(self, timer: Timer) -> bool:
+        _, _, kind, subject, began = timer
+        if kind in OF_TASKS:
+            return subject in self.tasks
+        agent = self.agents.get(subject)
+        if kind == "link":
+            return agent is not None and agent.since_at == began
+        return kind != "forget" or (agent is not None and agent.link == "offline")
 
     def due_timer(self, now: int) -> Timer | None:
         """The next timer that is due, removed."""
