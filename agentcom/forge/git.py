@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
 from msgspec import Struct
 
 from agentcom.forge.base import ForgeTrouble
@@ -48,21 +49,30 @@ class Git:
         self.folder = folder
         self._environ = dict(environ)
         self._quiet: dict[str, str] = {}
+        self._making = anyio.Lock()
         self._timeout_s = timeout_s
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> Ran:
         """Run git, whatever it ends with.
 
         Raises:
-            ForgeTrouble: it did not end in time, printed too much, or is not there.
+            ForgeTrouble: it did not end in time, printed too much, or is not there; or the repository cannot be made.
         """
-        if not self._quiet:
-            ssh = await self._ended(self._environ, "config", "--get", "core.sshCommand")
-            self._quiet = quiet_environ(self._environ, ssh.text) | identity_environ(AUTHOR)
-            await self._ended(self._quiet, "init", "--quiet", "--bare", "--", str(self.folder))
+        async with self._making:
+            if not self._quiet:
+                self._quiet = await self._make()
         return await self._ended(
             self._quiet, *overruling(), *TIDIED, f"--git-dir={self.folder}", *arguments, stdin=stdin
         )
+
+    async def _make(self) -> dict[str, str]:
+        """Make the repository, if there is none yet; the environment in which git is to run in it."""
+        ssh = await self._ended(self._environ, "config", "--get", "core.sshCommand")
+        quiet = quiet_environ(self._environ, ssh.text) | identity_environ(AUTHOR)
+        made = await self._ended(quiet, "init", "--quiet", "--bare", "--", str(self.folder))
+        if made.code != 0:
+            raise ForgeTrouble(f"git init failed: {made.said}")
+        return quiet
 
     async def checked(self, *arguments: str, stdin: bytes = b"") -> Ran:
         """Run git, which must succeed.

@@ -232,7 +232,9 @@ def _as_meant(outcome: Outcome) -> Outcome:
 
 def _may_be_adopted(work: Work, report: Finished) -> bool:
     """A late but rightful result: of the latest attempt, which was given up while no newer one was made."""
-    if report.outcome.result != "completed" or work.token != report.token or work.record.state not in ADOPTS_LATE:
+    if report.outcome.result != "completed" or not work.token or work.token != report.token:
+        return False
+    if work.record.state not in ADOPTS_LATE:
         return False
     attempt = work.record.attempts[-1]
     given_up = attempt.outcome is not None and attempt.outcome.result in ("lost", "failed")
@@ -270,7 +272,7 @@ def _current(state: State, report: Accepted | Finished) -> Work | str:
     work = state.tasks.get(report.task)
     if work is None:
         return "its task has ended" if report.task in state.ended else "there is no such open task"
-    if work.token != report.token:
+    if not report.token or work.token != report.token:
         return f"its token is {report.token[:40]}, and the current one is {work.token or 'none'}"
     if work.record.attempts[-1].agent != report.agent:
         return f"its attempt is one of {work.record.attempts[-1].agent}"

@@ -81,6 +81,29 @@ async def test_git_that_reads_nothing_is_no_trouble(tmp_path: Path) -> None:
     assert (await Git(tmp_path / "r.git", environ).run("hash-object", stdin=b"x" * 1_000_000)).code == 3
 
 
+async def test_calls_that_come_at_once_find_the_repository_made(tmp_path: Path) -> None:
+    git = Git(tmp_path / "r.git", ENVIRON)
+    codes: list[int] = []
+
+    async def call() -> None:
+        codes.append((await git.run("rev-parse", "--git-dir")).code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(6):
+            group.start_soon(call)
+    assert codes == [0] * 6
+
+
+async def test_a_repository_that_could_not_be_made_is_made_when_it_can_be(tmp_path: Path) -> None:
+    folder = tmp_path / "in the way" / "r.git"
+    folder.parent.write_text("")
+    git = Git(folder, ENVIRON)
+    with pytest.raises(ForgeTrouble, match="git init failed"):
+        await git.run("rev-parse", "--git-dir")
+    folder.parent.unlink()
+    assert (await git.run("rev-parse", "--git-dir")).code == 0
+
+
 async def test_a_machine_without_git_says_so(tmp_path: Path) -> None:
     with pytest.raises(ForgeTrouble, match="git cannot be started"):
         await Git(tmp_path / "r.git", {"PATH": str(tmp_path)}).run("fetch")

@@ -4,7 +4,7 @@ import pytest
 
 from agentcom.model.codec import decode_order, encode
 from agentcom.model.lifecycle import RUNNING
-from agentcom.model.messages import Assign, Finished
+from agentcom.model.messages import Accepted, Assign, Finished
 from agentcom.model.task import ATTEMPTS_KEPT, Outcome
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
@@ -413,3 +413,19 @@ def test_nobody_is_late_while_there_are_reports_to_read():
     pool.now += 200
     commit = pool.core.take(pool.now)
     assert {line.task for line in commit.lines if line.trigger in ("accept_timeout", "expiry")} == {task, other}
+
+
+@pytest.mark.pitfall_1
+@pytest.mark.parametrize("state", ["queued", "assigned", "completed"])
+def test_a_report_without_a_token_is_about_no_attempt(pool, state):
+    task = pool.submit()
+    if state != "queued":
+        pool.agent("oak")
+    if state == "completed":
+        pool.finish(task)
+    for report in (Accepted, Finished):
+        more = {"outcome": Outcome("completed")} if report is Finished else {}
+        pool.put("reports", encode(report(agent="oak", incarnation="", task=task, token="", **more)))
+        assert "changes nothing" in pool.refusals_in_journal()[-1]
+    assert len(pool.refusals_in_journal()) == 2
+    assert pool.state(task) == state
