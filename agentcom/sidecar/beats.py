@@ -14,7 +14,7 @@ from agentcom.sidecar.outbox import Outbox
 from agentcom.sidecar.output import OutputSender
 from agentcom.sidecar.runs import Runs
 from agentcom.sidecar.selftest import SelfTests
-from agentcom.sidecar.trouble import Complaints
+from agentcom.sidecar.trouble import Complaint, Complaints
 
 
 class Beats:
@@ -54,7 +54,8 @@ class Beats:
         self._outbox = outbox
         self._output = output
         self._tests = tests
-        self._complaints = complaints
+        self._of_leases = complaints.of("leases")
+        self._of_beats = complaints.of("beats")
         self._clock = clock
         self._interval_s = interval_s
         self._perform = perform
@@ -65,7 +66,7 @@ class Beats:
     async def run(self) -> None:
         """Beat for ever. A beat that cannot be sent is not made up for: the next one says all."""
         while True:
-            refusals = [await self._tried(self.renew), await self._tried(self.send)]
+            refusals = [await _tried(self.renew, self._of_leases), await _tried(self.send, self._of_beats)]
             self._tests.redis_refuses(next((why for why in refusals if why), ""))
             await self._note_offsets()
             self.made += 1
@@ -94,17 +95,19 @@ class Beats:
         beat = self._machine.beat(self._clock(), self._outbox.unsent, self._tests.last)
         await self._store.leave(beat, self._interval_s)
 
-    async def _tried(self, duty: Callable[[], Awaitable[None]]) -> str:
-        """What Redis has against it; that it is away for the moment is nothing that a self-test could tell it."""
-        try:
-            await duty()
-        except TROUBLE as error:
-            self._complaints.say(error)
-            return "" if is_away(error) else f"Redis refuses: {error}"
-        return ""
-
     async def _note_offsets(self) -> None:
         """Only what Redis has is noted as passed on: after a crash some output may come twice, and none is missing."""
         offsets = self._runs.offsets()
         if offsets and await self._output.flush():
             self._runs.note_offsets(offsets)
+
+
+async def _tried(duty: Callable[[], Awaitable[None]], complaint: Complaint) -> str:
+    """What Redis has against it; that it is away for the moment is nothing that a self-test could tell it."""
+    try:
+        await duty()
+    except TROUBLE as error:
+        complaint.say(error)
+        return "" if is_away(error) else f"Redis refuses: {error}"
+    complaint.well()
+    return ""

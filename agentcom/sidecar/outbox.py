@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from agentcom.broker.sidecar_store import SidecarStore
 from agentcom.sidecar.journal import UNSAVED, Journal, OutboxNote
-from agentcom.sidecar.trouble import until_done
+from agentcom.sidecar.trouble import Complaint, until_done
 
 log = logging.getLogger("agentcom.sidecar")
 
@@ -32,7 +32,7 @@ class Outbox:
     Args:
         store: where they are sent.
         journal: has them until they arrived.
-        on_trouble: called with what Redis answers instead of taking them.
+        complaint: is told what Redis answers instead of taking them.
         on_disk_trouble: called when the journal cannot take them.
     """
 
@@ -40,12 +40,12 @@ class Outbox:
         self,
         store: SidecarStore,
         journal: Journal,
-        on_trouble: Callable[[Exception], None],
+        complaint: Complaint,
         on_disk_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._journal = journal
-        self._on_trouble = on_trouble
+        self._complaint = complaint
         self._on_disk_trouble = on_disk_trouble
         self._fresh: deque[tuple[list[bytes], list[str]]] = deque()
         self._notes: deque[OutboxNote] = deque()
@@ -129,7 +129,7 @@ class Outbox:
 
     async def _deliver(self, note: OutboxNote) -> None:
         reports = [bytes(report) for report in note.reports]
-        await until_done(lambda: self._store.finish(note.settled, reports), self._on_trouble)
+        await until_done(lambda: self._store.finish(note.settled, reports), self._complaint)
         if note.number == UNSAVED:
             self._end_runs(note)
         self._journal.sent(note)

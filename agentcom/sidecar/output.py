@@ -10,6 +10,7 @@ import anyio
 from agentcom.broker.connection import TROUBLE, backoff_s, is_away
 from agentcom.broker.sidecar_store import Output, SidecarStore
 from agentcom.settings import Policy
+from agentcom.sidecar.trouble import Complaint
 
 FLUSH_S = 0.25
 PIECES_MAX = 500
@@ -64,12 +65,12 @@ class OutputSender:
         buffer: OutputBuffer,
         store: SidecarStore,
         clock: Callable[[], int],
-        on_trouble: Callable[[Exception], None],
+        complaint: Complaint,
     ) -> None:
         self._buffer = buffer
         self._store = store
         self._clock = clock
-        self._on_trouble = on_trouble
+        self._complaint = complaint
         self._flushing = anyio.Lock()
 
     async def run(self) -> None:
@@ -87,8 +88,10 @@ class OutputSender:
                 try:
                     await self._store.output(pieces[first : first + PIECES_MAX])
                 except TROUBLE as error:
-                    self._on_trouble(error)
+                    self._complaint.say(error)
                     if is_away(error):
                         self._buffer.put_back(pieces[first:])
                         return False
+                else:
+                    self._complaint.well()
             return True

@@ -106,12 +106,13 @@ class SidecarService:
         self._policy = policy
         self._store = SidecarStore(connections, pool, name, self._incarnation, policy)
         self._machine = Machine(name, self._incarnation, card.slots, int(policy.accept_report_s * 1000))
-        self._complaints = Complaints()
+        complaints = Complaints()
+        self._complaint = complaints.of("orders")
         checks = {**(machine_checks(folder, policy) if checks is None else checks), "the agent": self._test_agent}
         self._tests = SelfTests(checks, policy, self._clock, self._judge, self._journal.damage)
-        self._outbox = Outbox(self._store, self._journal, self._complaints.say, self._tests.suspect)
+        self._outbox = Outbox(self._store, self._journal, complaints.of("reports"), self._tests.suspect)
         self._output = OutputBuffer(policy)
-        self._output_sender = OutputSender(self._output, self._store, self._clock, self._complaints.say)
+        self._output_sender = OutputSender(self._output, self._store, self._clock, complaints.of("output"))
         self._runs = Runs(
             runner,
             self._journal,
@@ -130,7 +131,7 @@ class SidecarService:
             self._outbox,
             self._output_sender,
             self._tests,
-            self._complaints,
+            complaints,
             self._clock,
             self._card.beat_s,
             self._perform,
@@ -167,8 +168,8 @@ class SidecarService:
         async with anyio.create_task_group() as loops:
             for part in (self._outbox, self._beats, self._tests, self._output_sender, self._ticks):
                 loops.start_soon(part.run)
-            retention_s = self._policy.retention_s
-            loops.start_soon(keep_house, self._folder, retention_s, self._clock, self._tasks, self._runner.tidy)
+            kept_s = self._policy.retention_s
+            loops.start_soon(keep_house, self._folder, kept_s, self._clock, self._tasks, self._runner.tidy)
             async with anyio.create_task_group() as self._group:
                 self._performer.begin(self._group, self._recovered.adopted)
                 self._perform(self._recovered.effects)
@@ -256,9 +257,8 @@ class SidecarService:
 
     async def _break_off(self) -> None:
         """Ended at once, as by a second signal: at least no more work is to come here."""
-        goodbye = encode(Goodbye(agent=self._name, incarnation=self._incarnation))
         with anyio.move_on_after(GOODBYE_S, shield=True), suppress(*TROUBLE):
-            await self._store.finish([], [goodbye])
+            await self._store.finish([], [encode(Goodbye(agent=self._name, incarnation=self._incarnation))])
             await self._beats.leave()
 
     async def _leave(self) -> None:
@@ -282,7 +282,7 @@ class SidecarService:
                 self._take(unread)
             await self._look_for_unknown()
         except TROUBLE as error:
-            self._complaints.say(error)
+            self._complaint.say(error)
 
     # --------------------------------------------------------------- orders
 
@@ -336,7 +336,7 @@ class SidecarService:
         else:
             self._say_hello()
         self._connected = True
-        self._complaints.over()
+        self._complaint.well()
 
     async def _look_for_unknown(self) -> None:
         self._looked_at_beat = self._beats.made
@@ -396,5 +396,5 @@ class SidecarService:
         if isinstance(problem, CredentialsRefused):
             self._refused = problem
             return True
-        self._complaints.say(error)
+        self._complaint.say(error)
         return False

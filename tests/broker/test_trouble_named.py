@@ -325,8 +325,9 @@ async def test_a_sidecar_logs_trouble_once_and_by_its_name(server: TcpServer, ca
     error = await trouble_of(server.url, "SET", "k", "v")
     complaints = Complaints()
     with caplog.at_level(logging.WARNING):
-        complaints.say(error)
-        complaints.say(error)
+        complaints.of("beats").say(error)
+        complaints.of("beats").say(error)
+        complaints.of("reports").say(error)
     assert [record.getMessage() for record in caplog.records] == [
         f"Redis is in trouble, trying again: {explained(error)}"
     ]

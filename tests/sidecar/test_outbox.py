@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from agentcom.sidecar import outbox as outbox_module
 from agentcom.sidecar import trouble
 from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.outbox import BATCH_MAX, Outbox
+from agentcom.sidecar.trouble import Complaints
 from tests.sidecar.harness import assign, until
 
 
@@ -50,8 +52,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def running(folder: Path, store: Store) -> AsyncIterator[Outbox]:
-    complaints: list[Exception] = []
-    outbox = Outbox(store, Journal(folder), complaints.append)  # type: ignore[arg-type]
+    outbox = Outbox(store, Journal(folder), Complaints().of("reports"))  # type: ignore[arg-type]
     async with anyio.create_task_group() as group:
         group.start_soon(outbox.run)
         yield outbox
@@ -128,7 +129,7 @@ async def test_what_an_earlier_start_left_is_sent_before_what_is_new(tmp_path: P
     store = Store()
     Journal(tmp_path).queued(["1-0"], [b"1"])
     [note] = Journal(tmp_path).unsent()
-    outbox = Outbox(store, Journal(tmp_path), lambda _: None)  # type: ignore[arg-type]
+    outbox = Outbox(store, Journal(tmp_path), Complaints().of("reports"))  # type: ignore[arg-type]
     outbox.resume(note)
     outbox.put([b"2"], ["2-0"])
     assert outbox.unsent == 2
@@ -186,3 +187,18 @@ async def test_a_full_disk_is_no_reason_to_keep_an_outcome_back(tmp_path: Path, 
         await outbox.empty()
     assert store.reports == [b"1", b"2"]
     assert Journal(tmp_path).runs() == []
+
+
+async def test_trouble_that_comes_again_is_said_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    store = Store()
+    with caplog.at_level(logging.INFO, "agentcom.sidecar"):
+        async with running(tmp_path, store) as outbox:
+            for _ in range(2):
+                store.trouble, tried = ResponseError("FULL 9 reports wait unread"), store.tries
+                outbox.put([b"{}"], [])
+                while store.tries <= tried + 2:
+                    await anyio.sleep(0.01)
+                store.trouble = None
+                await outbox.empty()
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert said == ["Redis is in trouble, trying again", "Redis answers again"] * 2
