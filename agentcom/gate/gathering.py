@@ -68,7 +68,8 @@ async def _required(record: ReadRecord, origin: Origin, base_sha: str) -> tuple[
     if not base_sha:
         return None
     name = f"{base_sha}:{CHECKS_FILE}"
-    if (await origin.git.run("cat-file", "-e", name)).code != 0:
+    # That git cannot tell is no absence: it would leave out what the repository requires.
+    if not await origin.git.read("ls-tree", "--full-tree", base_sha, "--", CHECKS_FILE):
         return record.spec.checks
     of_repository = checks_in((await origin.git.read("cat-file", "blob", name)).encode())
     return None if isinstance(of_repository, str) else (*record.spec.checks, *of_repository)
