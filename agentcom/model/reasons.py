@@ -100,11 +100,6 @@ def class_of(reason: str) -> ReasonClass:
     return CLASS_OF.get(reason, "elsewhere")
 
 
-def retries(reason: str) -> bool:
-    """Whether an attempt that ended for this reason is followed by another without anybody's help."""
-    return class_of(reason) not in ("never", "human")
-
-
 def blames_agent(reason: str) -> bool:
     """Whether the next attempt should avoid the agent that made this one."""
     return class_of(reason) == "elsewhere"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain, repeat
 
 from agentcom.capability import parse
 from agentcom.model.agent import AgentRecord
@@ -44,6 +45,18 @@ def hindrance(demand: Demand, agent: AgentRecord) -> str:
 def explain(demand: Demand, agents: Iterable[AgentRecord]) -> str:
     """One line such as `0 of 5 agents: 2 python 2 < 3, 2 busy, 1 offline`."""
     return summed(hindrance(demand, agent) for agent in agents)
+
+
+def explain_never(demand: Demand, alike: Iterable[Collection[AgentRecord]]) -> str:
+    """Such a line on agents of which none could ever take it.
+
+    Args:
+        demand: of the task.
+        alike: groups of agents with equal cards: what hinders one hinders all, unless it is the name.
+    """
+    if demand.agent:
+        return explain(demand, chain.from_iterable(alike))
+    return summed(chain.from_iterable(repeat(hindrance(demand, next(iter(group))), len(group)) for group in alike))
 
 
 def summed(hindrances: Iterable[str]) -> str:

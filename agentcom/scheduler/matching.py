@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 
 from agentcom.model.agent import AgentRecord
 from agentcom.model.reasons import blames_agent
-from agentcom.scheduler.explain import explain
+from agentcom.scheduler.explain import explain_never
 from agentcom.scheduler.lanes import LEVELS, Lane, Rank, rank
 from agentcom.scheduler.pool import Profile, Slots, bits, profile_key
 from agentcom.scheduler.work import Demand, Work
@@ -74,7 +74,7 @@ class Matcher:
         lane = self._lane(demand, frozenset())
         if any(not demand.agent or demand.agent in self._profile_at[n].agents for n in bits(lane.capable)):
             return ""
-        return explain(demand, (agent for profile in self._profiles.values() for agent in profile.agents.values()))
+        return explain_never(demand, (profile.agents.values() for profile in self._profiles.values()))
 
     def waiting(self) -> int:
         """How many tasks wait for an agent."""
