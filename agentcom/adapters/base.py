@@ -20,10 +20,6 @@ ENTRY_POINTS = "agentcom.adapters"
 LINE_MAX_BYTES = 4 * 1_048_576
 """A longer line is no event. Who reads lines need keep no more of one, and pass on what it kept."""
 
-WRITTEN_BY_COMMITS = ("objects", "refs/heads", "logs")
-"""What of a clone is written to when a commit is made in a worktree of it, besides `worktrees/NAME`; neither its
-configuration nor its hooks are."""
-
 SAID_MAX = 8_000
 """Characters that are kept of the last words of an agent, of their end."""
 
@@ -46,7 +42,7 @@ class Prompt(Struct, frozen=True):
         task_id, task_file, result_file: for programs that take files.
         prompt_file: holds `text`.
         writable: folders outside of the workspace that it has to write to in order to commit, for programs with a
-            sandbox: of a worktree, its own folder in the clone, and there `WRITTEN_BY_COMMITS`. All have to be there.
+            sandbox: of a worktree, its own folder in the clone, and there what commits write to. All have to be there.
     """
 
     text: str

@@ -70,9 +70,9 @@ class FsckStore:
         facts.dead = await self._dead()
         await self._look(facts, (), (), ["head"])
         for part in _parts(dict.fromkeys([*agents, *facts.agents]), AGENTS_PER_TRIP):
-            await self._look(facts, (), part, ())
+            await self._look(facts, (), part, (), anew=False)
         for part in _parts([name for name in names if not name.startswith(("task:", "orders:"))], KEYS_PER_TRIP):
-            await self._look(facts, (), (), part)
+            await self._look(facts, (), (), part, anew=False)
         for part in _parts(dict.fromkeys([*tasks, *facts.open]), KEYS_PER_TRIP):
             await self._look(facts, part, (), (), anew=False)
         for part in _parts(_mentioned(facts), KEYS_PER_TRIP):

@@ -37,11 +37,6 @@ def neutral(text: str) -> str:
     return shown
 
 
-def acts(text: str) -> bool:
-    """Whether something in the text would act."""
-    return any(pattern.search(text) for pattern, _ in _ACTING)
-
-
 def block(text: str, limit: int) -> str:
     """Text as a block in which no markup means anything: every line is indented, and so no text can end it.
 

@@ -13,12 +13,16 @@ from agentcom.git.worktree import attached, gitdir_of, holders, on_branch, settl
 
 FILE_BYTES = 1_048_576
 
+WRITTEN_BY_COMMITS = ("objects", "refs/heads", "logs")
+"""What of a clone is written to when a commit is made in a worktree of it, besides `worktrees/NAME`; neither its
+configuration nor its hooks are."""
+
 
 def written_by_commits(place: Place) -> tuple[Path, ...]:
     """The folders outside of the worktree that are written to when a commit is made in it; all are there."""
     clone = place.repository.clone
     own = gitdir_of(clone, place.worktree)
-    folders = [clone / part for part in ("objects", "refs/heads", "logs")]
+    folders = [clone / part for part in WRITTEN_BY_COMMITS]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     return (*folders, own) if own is not None else tuple(folders)

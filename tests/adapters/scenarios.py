@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentcom.adapters.base import WRITTEN_BY_COMMITS, Adapter, Prompt, Turn
+from agentcom.adapters.base import Adapter, Prompt, Turn
 from agentcom.adapters.registry import BUILT_IN
+from agentcom.git.inspecting import WRITTEN_BY_COMMITS
 from agentcom.settings import AgentSettings
 from tests.standin import Call, Fail, Garbage, Hang, Model, Run, Say, Step, Write, limited, overflow, refused
 from tests.standin.model import Request
