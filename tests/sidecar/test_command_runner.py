@@ -15,7 +15,7 @@ from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome, Usage
 from agentcom.sidecar.runners.base import VALUE_MAX_BYTES
 from agentcom.sidecar.runners.tail import BEHIND_MAX_BYTES
-from tests.sidecar.bench import ID, TOKEN, Bench
+from tests.sidecar.bench import ID, PATIENCE_S, TOKEN, Bench
 
 pytestmark = pytest.mark.process
 
@@ -386,3 +386,47 @@ async def test_only_what_had_completed_before_anybody_looked_has_its_own_end_whi
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
     assert [(outcome.result, outcome.reason) for outcome in reached] == [told]
+
+
+# ------------------------------------------- what is only said at the very end
+
+OPENCLAW = {
+    "ok": True,
+    "final": "The tests pass.",
+    "usage": {"input": 120, "output": 8, "cacheRead": 30, "total": 158},
+    "costUsd": 0.5,
+    "model": "gpt-6-astra",
+    "sessionId": "019",
+}
+
+
+def printing(told: object, code: int = 0) -> str:
+    return f"cat > /dev/null; cat <<'END'\n{json.dumps(told, indent=2)}\nEND\nexit {code}"
+
+
+async def test_a_program_that_says_all_at_its_end_is_heard(bench: Bench):
+    outcome = await bench.sh(printing(OPENCLAW), adapter="openclaw")
+    used = Usage(input_tokens=120, output_tokens=8, cache_read_tokens=30, cost_usd=0.5)
+    assert (outcome.result, outcome.summary, outcome.model) == ("completed", "The tests pass.", "gpt-6-astra")
+    assert (outcome.usage, outcome.session) == (used, "019")
+
+
+async def test_what_it_used_is_spent_when_it_fails_too_and_why_is_what_it_says(bench: Bench):
+    failed = OPENCLAW | {"ok": False, "final": "", "error": {"message": "401 Unauthorized", "kind": "agent_error"}}
+    outcome = await bench.sh(printing(failed, 1), adapter="openclaw")
+    assert (outcome.result, outcome.reason, outcome.detail) == ("failed", "auth_failed", "401 Unauthorized")
+    assert outcome.usage is not None
+    assert outcome.usage.cost_usd == 0.5
+
+
+async def test_it_is_held_to_its_tasks_budget(bench: Bench):
+    job = bench.job()
+    job = structs.replace(job, order=structs.replace(job.order, tokens_left=100))
+    with anyio.fail_after(PATIENCE_S):
+        outcome = await bench.runner("sh", "-c", printing(OPENCLAW), adapter="openclaw").run(job)
+    assert (outcome.result, outcome.reason) == ("failed", "budget_exceeded")
+
+
+async def test_what_any_other_program_prints_stays_its_output(bench: Bench):
+    outcome = await bench.sh(printing(OPENCLAW))
+    assert (outcome.result, outcome.summary, outcome.usage) == ("completed", "", None)

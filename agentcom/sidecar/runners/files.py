@@ -15,6 +15,7 @@ from agentcom.sidecar.runners.keeper import ROOM
 
 TASK_FILE = "task.json"
 LAST_WORDS_BYTES = 400
+LAST_LINES_BYTES = 1_048_576
 UNREADABLE = "it printed nothing that can be read"
 
 
@@ -113,6 +114,18 @@ class AttemptFiles:
         """The end of what the agent printed, in one line: the likeliest place of a cause."""
         said = [words for path in (self.errors, self.output) if (words := _last_words_of(path)) is not None]
         return next((words for words in said if words), "it printed nothing") if said else UNREADABLE
+
+    def last_lines(self) -> list[bytes]:
+        """The end of what the agent printed, of a bounded length, line by line."""
+        return _end_of(self.output, LAST_LINES_BYTES).splitlines()
+
+
+def _end_of(path: Path, limit: int) -> bytes:
+    """The end of a file; nothing where that cannot be read."""
+    try:
+        return read_file(path, limit, end=True)
+    except OSError:
+        return b""
 
 
 def read_file(path: Path, limit: int, *, end: bool = False) -> bytes:

@@ -16,7 +16,7 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agentcom.adapters.base import Adapter, Launch, Prompt, Turn
+from agentcom.adapters.base import Adapter, Launch, Over, Prompt, Turn
 from agentcom.adapters.prices import priced
 from agentcom.adapters.prompting import Told, prompt_of, stated_in
 from agentcom.adapters.resets import resets_at_s
@@ -168,12 +168,12 @@ class Waker:
         return TurnEnd(lost, watch.turn, self._usage(watch.turn, progress))
 
     def conclude(self, files: AttemptFiles, ended: Ended) -> Outcome:
-        """What a turn came to by how its program ended alone."""
+        """What a turn came to by how its program ended alone, and by what stands in its files."""
         if ended.unstarted:
             return not_woken(f"the command cannot be started: {ended.unstarted}")
         if self._adapter.structured:
             return Outcome("lost", "lost", "it ended while no sidecar watched, and its work was not looked at")
-        return outcome_of(self._adapter.exited(ended.code, files.last_words()), ended.code, files, self._clock())
+        return self._by_code(files, ended, self._last_said(files))
 
     # -------------------------------------------------------------- private
 
@@ -278,21 +278,44 @@ class Waker:
     def _end(
         self, job: Job, files: AttemptFiles, ended: Ended, watch: Tail | Transcript, progress: Progress
     ) -> TurnEnd:
+        turn = watch.turn
         if not ended.unstarted and not self._adapter.structured:
             job.alive()
-        usage = self._usage(watch.turn, progress)
+            turn = self._last_said(files)
+        usage = self._usage(turn, progress)
         why = self._overspent(job, progress.spent + usage)
         if why:
             outcome = Outcome("failed", "budget_exceeded", why, ended.code)
         elif watch.excess:
             outcome = Outcome("failed", watch.excess, self._limits.told(watch.excess), ended.code)
-        elif not self._adapter.structured or ended.unstarted:
+        elif ended.unstarted:
             outcome = self.conclude(files, ended)
-            usage = outcome.usage or usage
+        elif self._adapter.structured:
+            outcome = self._structured(files, ended, turn)
         else:
-            outcome = self._structured(files, ended, watch.turn)
-        program = f"{self._adapter.name} {watch.turn.version}" if watch.turn.version else ""
-        return TurnEnd(outcome, watch.turn, usage, stated_in(outcome.summary).no_change, program)
+            outcome = self._by_code(files, ended, turn)
+            usage = outcome.usage or usage
+        program = f"{self._adapter.name} {turn.version}" if turn.version else ""
+        return TurnEnd(outcome, turn, usage, stated_in(outcome.summary).no_change, program)
+
+    def _last_said(self, files: AttemptFiles) -> Turn:
+        """What a program that prints no events says at the end of its output, as far as its adapter reads that."""
+        turn = Turn()
+        for line in files.last_lines():
+            for event in self._adapter.parse(line):
+                turn.take(event)
+        return turn
+
+    def _by_code(self, files: AttemptFiles, ended: Ended, turn: Turn) -> Outcome:
+        """Of a program that prints no events the exit code decides; where its result file says nothing of it, what it
+        printed at its end says why, and what came of it."""
+        over = turn.ended(self._adapter.exited(ended.code, files.last_words()))
+        outcome = outcome_of(over, ended.code, files, self._clock())
+        resets_at = outcome.resets_at or (self._resets_at(over) if turn.trouble is not None else 0)
+        return replace(outcome, summary=outcome.summary or bounded(turn.summary, SUMMARY_MAX), resets_at=resets_at)
+
+    def _resets_at(self, over: Over) -> int:
+        return int(resets_at_s(over, self._clock() / 1000) * 1000)
 
     def _structured(self, files: AttemptFiles, ended: Ended, turn: Turn) -> Outcome:
         """What a program says that prints events. Its terminal event decides; one that was ended because it lingered
@@ -315,8 +338,8 @@ class Waker:
             )
         if over.ok:
             return replace(said, result="completed")
-        resets = int(resets_at_s(over, self._clock() / 1000) * 1000)
-        return _why(said, over.reason or "exit_code", over.detail or files.last_words(), resets_at=resets)
+        detail = over.detail or files.last_words()
+        return _why(said, over.reason or "exit_code", detail, resets_at=self._resets_at(over))
 
     def _overspent(self, job: Job, used: Usage) -> str:
         """Why the task's budget is used up; empty if it is not."""
