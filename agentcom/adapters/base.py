@@ -197,8 +197,8 @@ class Adapter(Protocol):
     """What is started where `settings.command` is empty; empty: that has to be set."""
 
     structured: bool
-    """It prints events, and the terminal one decides. Else all that it prints is output, and its exit code decides; what
-    `parse` makes of the end of its output says the rest."""
+    """It prints events, and the terminal one decides. Else all that it prints is output, and its exit code decides;
+    what `parse` makes of the end of its output says the rest."""
 
     resumes: bool
     """A session can be gone on with."""

@@ -91,7 +91,7 @@ int fsync(int fd) { return slowly("fsync", fd); }
 def test_what_the_judge_excuses_of_a_kill_does_happen_where_the_disk_lags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Redis had acknowledged is gone after SIGKILL, and all of it was acknowledged within the loss that is noted."""
+    """What Redis had acknowledged is gone after SIGKILL, all of it from the time of the loss that is noted."""
     source, library = tmp_path / "slow.c", tmp_path / "slow.so"
     source.write_text(SLOW_DISK)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
