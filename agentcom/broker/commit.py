@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from agentcom.broker.keys import ORDERS_GROUP, Keys, sign
+from agentcom.broker.streams import MAX_ID_PART
 from agentcom.model.codec import encode
 from agentcom.model.commit import LAST_ID, Commit
 from agentcom.model.lifecycle import ENDED
@@ -21,8 +22,6 @@ LINES_PER_ENTRY = 32
 REFUSALS_KEPT_S = 3_600
 MAX_UNPACKED = 4_000
 """Lua unpacks less than 8,000 arguments for one command."""
-
-MAX_ID_PART = (1 << 64) - 1
 
 Argument = str | bytes | int
 
@@ -65,6 +64,8 @@ def encode_commit(commit: Commit, fence: Fence, commit_id: str, names: Keys, pol
         call.add("DEL", names.orders(agent))
     for name in commit.bounded:
         call.add("EXPIRE", names.named(name), int(policy.retention_s))
+    for name in commit.kept:
+        call.add("PERSIST", names.named(name))
     for order in commit.orders:
         call.add("XADD", names.orders(order.agent), "*", "m", order.body)
     _add_indexes(call, commit, names)

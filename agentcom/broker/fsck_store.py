@@ -4,7 +4,7 @@ one moment, so that what is on its way from one key to another is not taken for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeVar
 
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, kind_of
-from agentcom.broker.streams import UNREADABLE, readable, text
+from agentcom.broker.streams import UNREADABLE, is_number, is_position, position, readable, text
 from agentcom.fsck.facts import (
     AgentFacts,
     Discrepancy,
@@ -178,7 +178,7 @@ class FsckStore:
         pipeline = self._redis.pipeline(transaction=True)
         if anew:
             pipeline.hgetall(names.agents)
-            pipeline.hmget(names.head, ["inbox_at", "reports_at"])
+            pipeline.hmget(names.head, list(HEAD_FIELDS))
         for task in tasks:
             key = _raw(names.task(task))
             pipeline.type(key)
@@ -212,11 +212,26 @@ class FsckStore:
         pipeline.exists(_raw(self._names.beat(agent)))
 
 
-def _add_head(facts: Facts, agents: Any, positions: Any) -> None:
+HEAD_FIELDS: dict[str, Callable[[bytes], bool]] = {
+    "inbox_at": is_position,
+    "reports_at": is_position,
+    "epoch": is_number,
+    "seq": is_number,
+    "admitted": is_number,
+}
+"""Fields of the head, and whether one can be read."""
+
+
+def _add_head(facts: Facts, agents: Any, fields: Any) -> None:
     if isinstance(agents, dict):
         facts.agents = {_exact(name): _agent_facts(_exact(name), body) for name, body in agents.items()}
-    if isinstance(positions, list):
-        facts.inbox_at, facts.reports_at = (text(position or b"0-0") for position in positions)
+    if isinstance(fields, list):
+        facts.inbox_at, facts.reports_at = (position(field) for field in fields[:2])
+        facts.damaged_head = tuple(
+            name
+            for (name, is_whole), field in zip(HEAD_FIELDS.items(), fields, strict=True)
+            if field is not None and not is_whole(field)
+        )
 
 
 def _add_task(facts: Facts, task: str, replies: Sequence[Any]) -> None:
@@ -296,7 +311,8 @@ def _key_facts(name: str, replies: Sequence[Any]) -> KeyFacts:
     last = "0-0" if isinstance(info, RedisError) else text(info["last-generated-id"])
     if kept is None:
         return KeyFacts(text(kind), "", ttl_ms)
-    return KeyFacts(text(kind), kept.type, ttl_ms, passes=kept.bound == "passes", last=last)
+    passes, stays = kept.bound == "passes", kept.bound in ("empty at rest", "capped", "one")
+    return KeyFacts(text(kind), kept.type, ttl_ms, passes=passes, stays=stays, last=last)
 
 
 def _mentioned(facts: Facts) -> list[str]:

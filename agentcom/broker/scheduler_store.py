@@ -13,7 +13,7 @@ from agentcom.broker import scripts
 from agentcom.broker.commit import CommitCall, CommitReply, Fence, encode_commit
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, sign
-from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, readable, text
+from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, number, position, readable, text
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import decode_agent, decode_beat, decode_carried, decode_costs, id_of
 from agentcom.model.commit import LAST_ID, Commit
@@ -85,15 +85,16 @@ class SchedulerStore:
     # -------------------------------------------------------------- loading
 
     async def head(self) -> Head:
-        """Where the pool stands. A stream that was made anew since then is read from its beginning."""
-        fields = {text(k): text(v) for k, v in (await self._redis.hgetall(self._names.head)).items()}
-        signs = frozenset(name.removeprefix(sign("")) for name in fields if name.startswith(sign("")))
+        """Where the pool stands. A stream that was made anew since then is read from its beginning, and so is one of
+        which it cannot be read how far it was read: what was taken into account is not in it any more."""
+        fields: Any = await self._redis.hgetall(self._names.head)
+        named = (text(field) for field in fields)
         head = Head(
-            seq=int(fields.get("seq", 0)),
-            inbox_at=fields.get("inbox_at", "0-0"),
-            reports_at=fields.get("reports_at", "0-0"),
-            signs=signs,
-            admitted=int(fields.get("admitted", 0)),
+            seq=number(fields.get(b"seq")),
+            inbox_at=position(fields.get(b"inbox_at")),
+            reports_at=position(fields.get(b"reports_at")),
+            signs=frozenset(name.removeprefix(sign("")) for name in named if name.startswith(sign(""))),
+            admitted=number(fields.get(b"admitted")),
         )
         head.inbox_at = await self._position(self._names.inbox, head.inbox_at)
         head.reports_at = await self._position(self._names.reports, head.reports_at)

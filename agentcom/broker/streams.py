@@ -21,6 +21,9 @@ DIGITS_MAX = 18
 """Of a number that is kept as text; a longer one is none of ours."""
 
 
+MAX_ID_PART = (1 << 64) - 1
+
+
 class Entry(Struct, frozen=True):
     """A stream entry: its id, and the body of its message; empty if it has none."""
 
@@ -48,7 +51,23 @@ def text(value: bytes | str) -> str:
 
 def number(field: bytes | None) -> int:
     """What a field counts; 0 where it is not there, or was damaged."""
-    return int(field) if field is not None and field.isdigit() and len(field) <= DIGITS_MAX else 0
+    return int(field) if field is not None and is_number(field) else 0
+
+
+def is_number(field: bytes) -> bool:
+    """Whether it is such a number."""
+    return field.isdigit() and len(field) <= DIGITS_MAX
+
+
+def position(field: bytes | None) -> str:
+    """How far a stream was read; its beginning where that is not there, or was damaged."""
+    return text(field) if field is not None and is_position(field) else "0-0"
+
+
+def is_position(field: bytes) -> bool:
+    """Whether it is the id of an entry that a stream may have."""
+    parts = field.split(b"-")
+    return len(parts) <= 2 and all(part.isdigit() and len(part) <= 20 and int(part) <= MAX_ID_PART for part in parts)
 
 
 def readable(decode: Callable[[bytes], T], bodies: Iterable[Any]) -> list[T]:

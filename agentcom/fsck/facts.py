@@ -86,6 +86,7 @@ class KeyFacts(Struct, frozen=True):
         wanted: which type it should have; empty if it is no key of a pool.
         ttl_ms: how long it will still be there; `NO_END` means for ever.
         passes: it should have an end of life.
+        stays: it should have none.
         last: of a stream, the highest id that it ever had.
     """
 
@@ -93,6 +94,7 @@ class KeyFacts(Struct, frozen=True):
     wanted: str
     ttl_ms: int = NO_END
     passes: bool = False
+    stays: bool = False
     last: str = "0-0"
 
 
@@ -110,6 +112,7 @@ class Facts(Struct):
         dead: ids of tasks that there are dead letters of.
         outputs: ids of tasks of which output is kept.
         inbox_at, reports_at: positions that the head names.
+        damaged_head: fields of the head that cannot be read.
         reported: tokens of attempts whose end was reported, and not read yet.
         greeted: agents that said hello, and were not heard yet.
     """
@@ -125,6 +128,7 @@ class Facts(Struct):
     outputs: list[str] = field(default_factory=list)
     inbox_at: str = "0-0"
     reports_at: str = "0-0"
+    damaged_head: tuple[str, ...] = ()
     reported: frozenset[str] = frozenset()
     greeted: frozenset[str] = frozenset()
 

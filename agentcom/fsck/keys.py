@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from agentcom.fsck.facts import NO_END, NO_KEY, Discrepancy, Facts, KeyFacts, stream_id
 from agentcom.model.commit import LAST_ID
 from agentcom.model.messages import Fix
+from agentcom.wording import age
 
 BY_HAND = "only a person can say what it is: RENAME or DEL it with redis-cli"
+
+LEADERS = "a scheduler that runs gives it one: start one"
 
 VITAL = frozenset({"inbox", "reports", "open", "agents", "keys", "costs", "head", "journal"})
 """While one of these is of another type, the scheduler can write nothing, and nothing can be said of what it holds."""
@@ -23,6 +26,11 @@ def check(facts: Facts) -> Iterator[Discrepancy]:
         yield from _key(name, found)
     for stream, position in (("inbox", facts.inbox_at), ("reports", facts.reports_at)):
         yield from _position(facts, stream, position)
+    for name in facts.damaged_head:
+        yield Discrepancy(
+            kind="damaged_head", subject=f"key:head {name}", text=f"its field {name} cannot be read",
+            remedy="the scheduler writes it again", fix=Fix("reposition"), keys=("head",),
+        )  # fmt: skip
     yield from _costs(facts)
     for name, value in facts.bindings.items():
         task, at, since = value.rpartition("@")
@@ -53,7 +61,12 @@ def _key(name: str, found: KeyFacts) -> Iterator[Discrepancy]:
     elif found.type != found.wanted:
         yield _about(name, "wrong_type", f"it is a {found.type}, not a {found.wanted}", BY_HAND)
     elif found.passes and found.ttl_ms == NO_END:
-        yield _about(name, "no_end", "it has no end of life", "it gets one", Fix("bound", name=name))
+        # Nobody could mend the leader's but a leader; whoever wants to lead sees to it.
+        fix, remedy = (Fix("bound", name=name), "it gets one") if name != "leader" else (None, LEADERS)
+        yield _about(name, "no_end", "it has no end of life", remedy, fix)
+    elif found.stays and found.ttl_ms != NO_END:
+        text = f"it will be gone in {age(found.ttl_ms / 1000)}, with all that it holds"
+        yield _about(name, "passes_away", text, "it stays", Fix("keep", name=name))
     elif found.last == LAST_ID:
         text = "it can take no more: somebody gave an entry the last possible id"
         own = "the leading scheduler makes it anew within a minute, or at its start"

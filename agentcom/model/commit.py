@@ -42,6 +42,7 @@ class Commit(Struct):
         refusals, lines, dead: for senders, the journal and the dead-letter stream.
         remade: agents whose stream of orders is removed, and begins anew with the orders of this commit.
         bounded: names of keys, behind the pool's prefix, that get an end of life.
+        kept: names of keys that lose it.
         restated: write positions in inbox and reports although they have not moved.
         signs: what the pool says of itself beside its head, by name; None takes it back.
         admitted: how many tasks were ever taken on, if that changed: the next one's place in the order of admission.
@@ -62,6 +63,7 @@ class Commit(Struct):
     dead: list[DeadLetter] = field(default_factory=list)
     remade: list[str] = field(default_factory=list)
     bounded: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     restated: bool = False
     signs: dict[str, str | None] = field(default_factory=dict)
     admitted: int = 0
@@ -73,5 +75,5 @@ class Commit(Struct):
         """Nothing to write at all."""
         return not (
             self.records or self.orders or self.settled or self.agents or self.keys or self.costs or self.lines
-            or self.closed or self.remade or self.bounded or self.signs or self.inbox_at or self.reports_at
+            or self.closed or self.remade or self.bounded or self.kept or self.signs or self.inbox_at or self.reports_at
         )  # fmt: skip

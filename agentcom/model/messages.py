@@ -121,6 +121,7 @@ FixKind = Literal[
     "recount",
     "unreserve",
     "bound",
+    "keep",
     "reposition",
 ]
 
@@ -145,8 +146,9 @@ class Fix(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     - `forget_key`: what is kept of the idempotency key `name` cannot be read.
     - `recount`: what is kept of costs in the field `name` cannot be read.
     - `unreserve`: `agent` keeps a slot for `task`, which does not wait for a person.
-    - `bound`: the key `name` of a beat, an output or a refusal has no end of life.
-    - `reposition`: the head says that more was read of the reports than there has been.
+    - `bound`: the key `name` of a beat, an output, a refusal or the alerts has no end of life.
+    - `keep`: the key `name`, which is to stay, has an end of life.
+    - `reposition`: the head says that more was read of the reports than there has been, or what it says cannot be read.
     """
 
     kind: FixKind

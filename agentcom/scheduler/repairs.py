@@ -24,6 +24,7 @@ from agentcom.scheduler.work import Work
 TRIGGER = "repair"
 UNKNOWN = "the pool does not know this attempt"
 PASSING = ("beat:", "output:", "refused:")
+STAYING = frozenset({"inbox", "reports", "open", "agents", "keys", "costs", "head", "journal", "dead"})
 MAX_NAME = 300
 
 Found = Mapping[str, CarriedRecord]
@@ -309,15 +310,23 @@ def _recount(state: State, fix: Fix, _: Found, __: int) -> Result:
 
 
 def _bound(state: State, fix: Fix, _: Found, __: int) -> Result:
-    if not fix.name.startswith(PASSING) or len(fix.name) > MAX_NAME:
+    if not (fix.name.startswith(PASSING) or fix.name == "alerts") or len(fix.name) > MAX_NAME:
         return NotSo("this is no key that passes")
     state.commit.bounded.append(fix.name)
     return Mended(f"{fix.name} has an end of life")
 
 
+def _keep(state: State, fix: Fix, _: Found, __: int) -> Result:
+    if fix.name not in STAYING:
+        return NotSo("this is no key that stays")
+    state.commit.kept.append(fix.name)
+    return Mended(f"{fix.name} has no end of life")
+
+
 def _reposition(state: State, _: Fix, __: Found, ___: int) -> Result:
     state.commit.restated = True
-    return Mended("positions in inbox and reports are written again")
+    state.commit.admitted = state.seq
+    return Mended("the head says again how far inbox and reports were read, and how many tasks were taken on")
 
 
 _MENDS: dict[FixKind, Callable[[State, Fix, Found, int], Result]] = {
@@ -338,5 +347,6 @@ _MENDS: dict[FixKind, Callable[[State, Fix, Found, int], Result]] = {
     "recount": _recount,
     "unreserve": _unreserve,
     "bound": _bound,
+    "keep": _keep,
     "reposition": _reposition,
 }

@@ -178,7 +178,32 @@ async def _move_head(scene: Scene) -> None:
     await scene.redis.hset(scene.names.head, "reports_at", f"{2**62}-0")
 
 
+async def _garble_position(scene: Scene) -> None:
+    await scene.redis.hset(scene.names.head, "inbox_at", "garbage")
+
+
+async def _garble_admitted(scene: Scene) -> None:
+    await scene.redis.hset(scene.names.head, "admitted", "\u00b2")
+
+
+async def _let_index_pass(scene: Scene) -> None:
+    await scene.redis.expire(scene.names.open, 1_000)
+
+
+async def _let_head_pass(scene: Scene) -> None:
+    await scene.redis.expire(scene.names.head, 1_000)
+
+
+async def _leave_alerts(scene: Scene) -> None:
+    await scene.redis.hset(scene.names.named("alerts"), "version", "1")
+
+
 DAMAGES: dict[str, tuple[str, Damage]] = {
+    "a position that is none": ("damaged_head", _garble_position),
+    "a count of tasks that is no number": ("damaged_head", _garble_admitted),
+    "an index that would pass": ("passes_away", _let_index_pass),
+    "a head that would pass": ("passes_away", _let_head_pass),
+    "alerts without end of life": ("no_end", _leave_alerts),
     "a record is gone": ("no_record", _lose_record),
     "the record of a running task is gone": ("no_record", _lose_record_of_running),
     "a record is garbage": ("damaged_record", _garble_record),

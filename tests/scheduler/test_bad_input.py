@@ -111,6 +111,44 @@ async def _said(caplog: pytest.LogCaptureFixture, what: str) -> bool:
     return what in caplog.text
 
 
+@pytest.mark.pitfall_10
+@pytest.mark.parametrize("field", ["epoch", "seq", "admitted", "inbox_at", "reports_at"])
+@pytest.mark.parametrize("garbage", ["", "x", "\u00b2", "-1", "9" * 40, "1-2-3"])
+async def test_a_head_that_cannot_be_read_keeps_nobody_from_leading(pool: Pool, field: str, garbage: str) -> None:
+    async with at_work() as group:
+        group.start_soon(Agent(pool, "oak").run)
+        async with leading(pool, group) as first:
+            tasks = await pool.submit(2)
+            await eventually(lambda: pool.all_completed(tasks))
+            await first.stop()
+        tasks += await pool.submit(2)
+        await pool.redis.hset(pool.names.head, field, garbage)
+        async with leading(pool, group) as second:
+            await eventually(lambda: pool.all_completed(tasks))
+            await pool.judge(tasks)
+            await second.stop()
+    fields = await pool.redis.hgetall(pool.names.head)
+    assert fields[field.encode()] != garbage.encode() or field == "admitted"
+
+
+@pytest.mark.pitfall_10
+async def test_a_number_of_commits_that_was_garbled_under_a_leader_costs_a_reload(pool: Pool) -> None:
+    async with at_work() as group, leading(pool, group):
+        group.start_soon(Agent(pool, "oak").run)
+        for garbage in ("x", "7"):
+            await pool.redis.hset(pool.names.head, "seq", garbage)
+            tasks = await pool.submit(2)
+            await eventually(lambda tasks=tasks: pool.all_completed(tasks))
+        await pool.judge(tasks)
+
+
+@pytest.mark.pitfall_3
+async def test_a_leader_that_died_and_whose_lease_lost_its_end_is_followed_all_the_same(pool: Pool) -> None:
+    await pool.redis.set(pool.names.leader, "somebody who is dead")
+    async with at_work() as group, leading(pool, group):
+        assert await pool.redis.pttl(pool.names.leader) > 0
+
+
 # ------------------------------------------------------- the same id again
 
 

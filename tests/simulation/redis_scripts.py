@@ -120,7 +120,13 @@ def fence(epoch: bytes | None, seq: bytes | None, owner: bytes | None, arguments
 def lead(model: RedisModel, keys: list[str], arguments: list[Any]) -> Any:
     leader = model.get(keys[1])
     if leader is not None and leader != raw(arguments[0]):
+        if model.pttl(keys[1]) == -1:
+            model.pexpire(keys[1], arguments[1])
         return None
+    for field in ("epoch", "seq"):
+        found = model.hmget(keys[0], [field])[0]
+        if found is not None and not (len(found) <= 15 and found.isdigit()):
+            model.hset_pairs(keys[0], [field, "0"])
     model.hset_pairs(keys[0], ["owner", arguments[0], "max_inbox", arguments[2] if len(arguments) > 2 else 0])
     model.set(keys[1], arguments[0], px=arguments[1])
     return model.hincrby(keys[0], "epoch", 1)
