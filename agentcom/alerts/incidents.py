@@ -133,13 +133,29 @@ class Attempt(NamedTuple):
         return self.incident, *self.others
 
 
-def observe(book: Book, findings: Iterable[Finding], now: int, rules: Rules) -> None:
-    """Take in what a look found, and grant what may be told by now."""
+def never(_: Finding) -> bool:
+    """All was looked for."""
+    return False
+
+
+def observe(
+    book: Book,
+    findings: Iterable[Finding],
+    now: int,
+    rules: Rules,
+    out_of_sight: Callable[[Finding], bool] = never,
+) -> None:
+    """Take in what a look found, and grant what may be told by now.
+
+    What is not found any more and is `out_of_sight` is forgotten: nobody knows that it is over.
+    """
     gravity = SEVERITIES.index(rules.severity)
     found = {one.incident: one for one in findings if one.asks or SEVERITIES.index(one.severity) <= gravity}
     for id_, incident in list(book.incidents.items()):
         if incident.finding.rule != HELD_BACK:
-            _put(book, id_, _seen_again(incident, found.pop(id_, None), now, rules))
+            finding = found.pop(id_, None)
+            is_lost = finding is None and incident.stage != "over" and out_of_sight(incident.finding)
+            _put(book, id_, None if is_lost else _seen_again(incident, finding, now, rules))
     for id_, finding in sorted(found.items(), key=lambda item: SEVERITIES.index(item[1].severity)):
         if len(book.incidents) < MAX_INCIDENTS or not _is_one_of_many(finding):
             book.incidents[id_] = Incident(finding=_bounded(finding), first_at=now)

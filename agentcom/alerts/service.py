@@ -23,7 +23,7 @@ from agentcom.alerts.teller import Deliver, Teller
 from agentcom.broker.alert_store import AlertStore
 from agentcom.broker.connection import TROUBLE, Connections, named
 from agentcom.clock import steady_clock
-from agentcom.diagnosis import Finding, diagnose, unreachable
+from agentcom.diagnosis import Finding, diagnose, out_of_sight, unreachable
 from agentcom.errors import AgentComError
 from agentcom.monitor.reading import look
 from agentcom.settings import Settings
@@ -136,7 +136,7 @@ class Watch:
             findings = diagnose(seen, self._settings.policy, seen.at, agent_down_s=down_s)
             # A Redis whose disk is full may be looked at, but not be told what was told.
             own = [finding for finding in findings if finding.subject == "redis"]
-            unsettled = await self._shared.observe(findings)
+            unsettled = await self._shared.observe(findings, lambda finding: out_of_sight(seen, finding, seen.at))
         except TROUBLE as error:
             own += self._away(error)
         else:

@@ -19,6 +19,7 @@ from agentcom.alerts.incidents import (
     claim,
     due,
     is_unsettled,
+    never,
     next_due_at,
     observe,
     settle,
@@ -79,12 +80,15 @@ class Teller:
         self._stop_at = math.inf
         self._stirred = anyio.Event()
 
-    async def observe(self, findings: Iterable[Finding]) -> bool:
-        """Take in what a look found. Returns whether another look soon will tell more. Raises as the keeper does."""
+    async def observe(self, findings: Iterable[Finding], out_of_sight: Callable[[Finding], bool] = never) -> bool:
+        """Take in what a look found, and which of what it did not find it did not look for.
+
+        Returns whether another look soon will tell more. Raises as the keeper does.
+        """
         found = tuple(findings)
 
         def change(book: Book, now: int) -> bool:
-            observe(book, found, now, self._rules)
+            observe(book, found, now, self._rules, out_of_sight)
             return is_unsettled(book)
 
         unsettled = await self._keeper.amend(change)

@@ -7,6 +7,7 @@ table of all that they look for.
 from agentcom.diagnosis.finding import SEVERITIES, Finding, Severity
 from agentcom.diagnosis.rules import DOCUMENTED, RULES, diagnose, unreachable
 from agentcom.diagnosis.snapshot import Order, Server, Snapshot
+from agentcom.diagnosis.tasks import out_of_sight
 
 __all__ = [
     "DOCUMENTED",
@@ -18,5 +19,6 @@ __all__ = [
     "Severity",
     "Snapshot",
     "diagnose",
+    "out_of_sight",
     "unreachable",
 ]

@@ -92,6 +92,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         signs: since when the pool shows a sign, such as `livelock`, in Unix ms; 0 where that cannot be read.
         inbox_since_at, reports_since_at: when the oldest unread entry was written, by the server's clock; 0: none is.
         letters: the latest letter of each task that is dead now, of the last that were written.
+        letters_from_at: no letter that is older than this was looked at; 0: all were.
         printed_at: by task, when the agent that runs it last printed something, by the server's clock; those that never
             did are not in it.
     """
@@ -117,6 +118,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     inbox_since_at: int = 0
     reports_since_at: int = 0
     letters: list[DeadLetter] = []
+    letters_from_at: int = 0
     printed_at: dict[str, int] = {}
     beat_left_ms: dict[str, int] = {}
     admitted: int = 0

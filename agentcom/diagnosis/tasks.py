@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from agentcom.diagnosis.finding import Finding
 from agentcom.diagnosis.look import Look, Trouble, milliseconds, spoken
-from agentcom.diagnosis.snapshot import Order
+from agentcom.diagnosis.snapshot import Order, Snapshot
 from agentcom.model.lifecycle import RUNNING
 from agentcom.model.reasons import ASKED_OF_A_PERSON
 from agentcom.model.task import Attempt, ReadRecord
@@ -190,6 +191,12 @@ def dead(look: Look) -> Iterator[Trouble]:
                 (letter.detail,) if letter.detail else (),
                 named,
             )
+
+
+def out_of_sight(snapshot: Snapshot, finding: Finding, now: int) -> bool:
+    """Whether this, which was found once, is not looked for any more: that it is not found says nothing of it."""
+    since_at = finding.since_at
+    return finding.rule == "dead" and (now - since_at > DEAD_MS or since_at < snapshot.letters_from_at)
 
 
 def _runs(look: Look) -> Iterator[_Run]:

@@ -81,7 +81,7 @@ def scheduler(snapshot: Snapshot) -> str:
 
 
 def queue(snapshot: Snapshot, now: Now) -> Text:
-    """What waits and what runs: `queued 12 (oldest 3m) ▸ working 3 · 2 dead`."""
+    """What waits and what runs: `queued 12 (oldest 3m) ▸ working 3 · 2 dead letters`."""
     states = snapshot.states()
     parts = [
         f"{state} {states[state]:,}{_oldest(snapshot, state, now)}"
@@ -92,7 +92,7 @@ def queue(snapshot: Snapshot, now: Now) -> Text:
         "" if snapshot.whole else f"counted {len(snapshot.tasks):,} of {count(snapshot.open, 'open task')}",
         f"{snapshot.inbox:,} unread in the inbox" if snapshot.inbox else "",
         f"{snapshot.reports:,} unread reports" if snapshot.reports else "",
-        f"{dead} dead" if (dead := pool_view.dead_now(snapshot)) else "",
+        f"{dead} {'dead letter' if dead == '1' else 'dead letters'}" if (dead := pool_view.dead_now(snapshot)) else "",
     ]
     return said(" · ".join([" ▸ ".join(parts), *filter(None, aside)]))
 

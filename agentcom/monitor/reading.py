@@ -79,6 +79,7 @@ async def look_closely(
         inbox_since_at=details.inbox_since_at,
         reports_since_at=details.reports_since_at,
         letters=still_dead(seen.letters, details.records),
+        letters_from_at=seen.letters[-1].at if len(seen.letters) == LETTERS_MAX else 0,
         printed_at=details.printed_at,
         admitted=seen.head.admitted,
         asked=len(asked),

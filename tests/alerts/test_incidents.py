@@ -65,10 +65,10 @@ class Story:
         self.told: list[tuple[str, str, str]] = []
         self.messages: list[tuple[str, ...]] = []
 
-    def look(self, *findings: Finding, times: int = 1, every_ms: int = LOOK_MS) -> None:
+    def look(self, *findings: Finding, times: int = 1, every_ms: int = LOOK_MS, unseen: tuple[str, ...] = ()) -> None:
         for _ in range(times):
             self.now += every_ms
-            observe(self.book, findings, self.now, self.rules)
+            observe(self.book, findings, self.now, self.rules, lambda finding: finding.incident in unseen)
             self.tell()
 
     def tell(self) -> None:
@@ -105,6 +105,15 @@ def test_two_looks_of_several_schedulers_at_the_same_time_count_as_one() -> None
     assert story.told == []
     story.look(down())
     assert len(story.told) == 1
+
+
+def test_what_is_not_looked_for_any_more_is_not_said_to_be_over() -> None:
+    story = Story()
+    story.look(down(), down("elm"), times=2)
+    story.look(times=20, unseen=(OAK,))
+    assert [told for told in story.told if told[1] == OAK] == [("open", OAK, "ntfy")]
+    assert [told[0] for told in story.told if told[1] == down("elm").incident] == ["open", "over"]
+    assert story.book.incidents.keys() == {down("elm").incident}
 
 
 def test_its_end_is_told_once_when_looks_have_not_found_it_for_a_while() -> None:

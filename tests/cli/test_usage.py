@@ -70,7 +70,6 @@ NOT_HERE = "redis://127.0.0.1:1"
             78,
             "'~no-such-user/x' begins with the home of a user",
         ),
-        (("submit", "--from", "/dev/zero"), 2, "a backlog may have at most 1,048,576 bytes"),
         (("submit", "\udcff"), 2, "is not UTF-8 text"),
     ],
 )
@@ -81,6 +80,15 @@ def test_bad_input_is_told_in_one_line(agentcom: Terminal, arguments: tuple[str,
     assert told in said.err
     assert said.err.startswith("agentcom: ")
     assert len(said.err.splitlines()) == 1
+
+
+def test_a_backlog_without_an_end_is_not_read_to_its_end(agentcom: Terminal) -> None:
+    said = agentcom("submit", "--from", "/dev/zero")
+    assert said.code == 2
+    assert said.err.splitlines() == [
+        "agentcom: /dev/zero:1: a backlog may have at most 1,048,576 bytes: split it",
+        "agentcom: nothing was submitted",
+    ]
 
 
 def test_no_text_and_no_pipe_asks_for_the_text(agentcom: Terminal) -> None:

@@ -325,6 +325,7 @@ def test_the_monitor_in_plain_text() -> None:
             Order("oak", f"{AT - S}-0", AT - S, "", "", 0, 0),
         ],
         lines=[Line(AT - 3 * S, "task", "match", "queued", "assigned", id_of(1), 1, "oak")],
+        letters=[DeadLetter(id_of(9), "Fix it", AT - M, "exit_code", "exit code 3: no", 4)],
     )
     findings = [
         Finding(rule="agent_down", severity="critical", subject="agent:elm", text="elm is down", next_step="start it"),

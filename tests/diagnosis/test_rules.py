@@ -7,10 +7,13 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from agentcom.diagnosis import DOCUMENTED, RULES, SEVERITIES, Finding, diagnose, unreachable
+from agentcom.diagnosis import DOCUMENTED, RULES, SEVERITIES, Finding, diagnose, out_of_sight, unreachable
 from agentcom.diagnosis.rules import EVIDENCE_MAX, TEXT_WIDTH
+from agentcom.model.messages import DeadLetter
 from tests.diagnosis.cases import CASES, Case
 from tests.diagnosis.pools import AT, BUSY, ELM, OAK, POLICY, M, agent, id_of, order, task, with_agents, with_server
+
+H = 60 * M
 
 
 def found(snapshot: object, rule: str) -> list[Finding]:
@@ -120,3 +123,13 @@ def test_that_redis_cannot_be_reached_is_a_finding_of_its_own() -> None:
 def test_several_things_wrong_with_the_server_are_several_findings() -> None:
     ill = with_server(aof_write="err", role="slave", clients=10_000)
     assert [finding.rule for finding in diagnose(ill, POLICY, AT)] == ["aof_failing", "replica", "clients"]
+
+
+@pytest.mark.parametrize(
+    ("from_at", "age_h", "unseen"), [(0, 1, False), (0, 25, True), (AT - 2 * H, 1, False), (AT - H // 2, 1, True)]
+)
+def test_a_task_that_died_before_what_is_looked_at_is_out_of_sight(from_at: int, age_h: int, unseen: bool) -> None:
+    letter = DeadLetter(id_of(8), "Port it", AT - age_h * H, "exit_code", "exit code 1", 4)
+    found = [one for one in diagnose(replace(BUSY, letters=[letter]), POLICY, letter.at) if one.rule == "dead"]
+    assert out_of_sight(replace(BUSY, letters_from_at=from_at), found[0], AT) is unseen
+    assert not out_of_sight(replace(BUSY, letters_from_at=AT), replace(found[0], rule="stuck"), AT)

@@ -139,9 +139,7 @@ def submitted(text: str, **spec: Any) -> str:
 
     async def submit() -> str:
         async with Client() as client:
-            task = await client.submit(text, **spec)
-            assert task.admitted
-            return task.id
+            return (await client.submit(text, **spec)).id
 
     return anyio.run(submit)
 

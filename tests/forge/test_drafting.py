@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentcom.forge.base import MARKER
 from agentcom.forge.drafting import drafted
-from agentcom.forge.neutral import BREAK, acts, block, neutral
+from agentcom.forge.neutral import _ACTING, BREAK, block, neutral
 from agentcom.model.task import Check, Evidence, Outcome, TaskSpec, Usage
 
 TASK = "01934a7e-6f10-7c3a-9b54-0e6d7c9f21c4"
@@ -20,6 +20,10 @@ EVIDENCE = Evidence(
 )
 GITHUB_BODY_MAX = 65_536
 GITHUB_TITLE_MAX = 256
+
+
+def acts(text: str) -> bool:
+    return any(pattern.search(text) for pattern, _ in _ACTING)
 
 
 def outcome(**what: object) -> Outcome:

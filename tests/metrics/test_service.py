@@ -68,12 +68,13 @@ def test_a_scheduler_serves_its_pool_and_ends_as_ever(tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_none_ends_it_with_what_to_do(tmp_path: Path) -> None:
+    log = tmp_path / "log"
     with EmbeddedServer(tmp_path / "redis", find_server(os.environ)) as server:
-        with scheduler(server.url, "nonsense", tmp_path) as process:
-            assert process.wait(PATIENCE_S) == 78
-        with scheduler(server.url, "a..b:9464", tmp_path) as process:
-            assert process.wait(PATIENCE_S) == 78
-        log = (tmp_path / "log").read_text()
-        assert "--metrics: expected HOST:PORT" in log
-        assert "--metrics: a..b:9464 cannot be listened on" in log
-        assert "Traceback" not in log
+        for address, told in (
+            ("nonsense", "agentcom: --metrics: expected HOST:PORT"),
+            ("a..b:9464", "agentcom: --metrics: a..b:9464 cannot be listened on"),
+        ):
+            with scheduler(server.url, address, tmp_path) as process:
+                assert process.wait(PATIENCE_S) == 78
+            assert log.read_text().startswith(told)
+            assert log.read_text().count("\n") == 1
