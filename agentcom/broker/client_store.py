@@ -14,6 +14,7 @@ from agentcom.broker.streams import number, readable, text
 from agentcom.errors import Refused
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import (
+    MAX_REQUEST_BYTES,
     decode_agent,
     decode_beat,
     decode_costs,
@@ -97,14 +98,19 @@ class ClientStore:
             begun: others that belong to these were taken already.
 
         Raises:
-            Refused: too many requests wait unread. Room is kept for what is no submission.
+            Refused: too many requests wait unread, or too large ones, or one of these is. Room is kept for what is no
+                submission.
         """
         reserve = begun or not any(isinstance(request, Submit) for request in requests)
-        options = [Policy().max_inbox, "reserve" if reserve else "", more]
-        keys = [self._names.inbox, self._names.head]
-        reply: Any = await scripts.SEND(self._redis, keys, [*options, *(encode(request) for request in requests)])
+        bodies = [encode(request) for request in requests]
+        largest = max(map(len, bodies), default=0)
+        if largest > MAX_REQUEST_BYTES:
+            raise Refused(f"a request of {largest:,} bytes, over {MAX_REQUEST_BYTES:,}", "Send less text at once")
+        default = Policy()
+        options = [default.max_inbox, "reserve" if reserve else "", more, default.max_open_bytes]
+        reply: Any = await scripts.SEND(self._redis, [self._names.inbox, self._names.head], [*options, *bodies])
         if reply and isinstance(reply[0], int):
-            raise _inbox_full(reply[0], reply[1], len(requests) + more)
+            raise _inbox_full(reply, len(requests) + more)
         return [text(entry) for entry in reply]
 
     async def refusals(self, entry: str) -> list[Refusal] | None:
@@ -208,10 +214,14 @@ class ClientStore:
         ]
 
 
-def _inbox_full(waiting: int, most: int, wanted: int) -> Refused:
+def _inbox_full(reply: Sequence[int], wanted: int) -> Refused:
     what = "this request does" if wanted == 1 else f"these {wanted:,} requests do"
+    waiting, most = reply[-2:]
+    found = (
+        f"{waiting:,} {'requests' if len(reply) == 2 else 'bytes of requests'} wait there unread, of at most {most:,}"
+    )
     return Refused(
-        f"the inbox is full: {waiting:,} requests wait there unread, of at most {most:,}, so {what} not fit",
+        f"the inbox is full: {found}, so {what} not fit",
         "See with `agentcom monitor` whether a scheduler runs and takes work on, then send again",
     )
 

@@ -125,8 +125,8 @@ TABLE: tuple[Kept, ...] = (
     Kept(
         "inbox", "stream", "anybody", "empty at rest",
         "requests: submit, cancel, retry, and what is asked of agents. Any program that can XADD can submit",
-        "trimmed by the commit that takes an entry into account; while `max_inbox` wait unread, clients refuse further "
-        "submissions, and other requests when a tenth more do",
+        "trimmed by the commit that takes an entry into account; while `max_inbox` wait unread, or `max_open_bytes` of "
+        "them, clients refuse further submissions, and other requests when a tenth more do",
         cap="max_inbox",
     ),
     Kept(
@@ -199,7 +199,7 @@ TABLE: tuple[Kept, ...] = (
     ),
     Kept(
         "head", "hash", "commits", "one",
-        "epoch, owner, `max_inbox`, seq, id of the last commit, positions in inbox and reports, "
+        "epoch, owner, how much may wait in the inbox, seq, id of the last commit, positions in inbox and reports, "
         "how many tasks were ever taken on, signs of trouble",
         "one",
     ),

@@ -63,8 +63,14 @@ class SchedulerStore:
     async def lead(self, owner: str) -> Fence | None:
         """Become the leader if nobody is."""
         keys = [self._names.head, self._names.leader]
-        epoch = await scripts.LEAD(self._redis, keys, [owner, self._lease_ms, self._policy.max_inbox])
+        policy = self._policy
+        bounds = [policy.max_inbox, policy.max_open_bytes]
+        epoch = await scripts.LEAD(self._redis, keys, [owner, self._lease_ms, *bounds])
         return None if epoch is None else Fence(owner, int(epoch), 0)
+
+    async def vacant_in_s(self) -> float:
+        """When the lease of whoever leads ends, unless it is renewed."""
+        return max(0, await self._redis.pttl(self._names.leader)) / 1000
 
     async def renew_lead(self, owner: str) -> bool:
         """Stay the leader for another term; false if another is."""

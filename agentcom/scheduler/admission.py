@@ -24,6 +24,8 @@ MAX_SECONDS = 30 * 86_400
 MAX_TOKENS = 100_000_000
 MAX_CHECKS = 20
 MAX_CHECK = 1_000
+MAX_WORD = 255
+"""A host's name, a version."""
 
 
 def problem_of(spec: TaskSpec, policy: Policy) -> str:
@@ -106,6 +108,9 @@ def card_problem(agent: str, card: Card) -> str:
         ),
     )
     problem = next((problem for wrong, problem in checks if wrong), "")
+    for name in ("host", "runner", "version"):
+        if len(getattr(card, name)) > MAX_WORD:
+            problem = problem or f"its {name} is longer than {MAX_WORD} characters"
     return problem or next(iter(valid_attributes(card.attributes)), "") or _accepts_problem(card)
 
 

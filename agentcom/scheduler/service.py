@@ -47,6 +47,8 @@ TASKS_PER_COMMIT = 1_000
 """A commit is one Lua call during which Redis serves nobody else: bounded to some ten milliseconds."""
 
 STANDBY_TRIES_PER_LEASE = 4
+VACANT_S = 0.005
+"""A lease that has just ended is not looked for before it has."""
 
 
 class SchedulerService:
@@ -105,16 +107,17 @@ class SchedulerService:
                 _say(error)
                 led = True
             if not led:
-                await anyio.sleep(min(self._policy.lease_s / STANDBY_TRIES_PER_LEASE, BLOCK_MAX_S))
                 continue
             lasted_s = (self._clock() - began) / 1000
             short_terms = short_terms + 1 if lasted_s < self._policy.lease_s else 0
             await anyio.sleep(backoff_s(short_terms))
 
     async def _term(self, on_lead: Callable[[], None]) -> bool:
-        """Lead if nobody else does, until that is over. False: another leads."""
+        """Lead if nobody else does, until that is over. False: another leads, and was waited for, for a while."""
         fence = await self._store.lead(self._owner)
         if fence is None:
+            most_s = min(self._policy.lease_s / STANDBY_TRIES_PER_LEASE, BLOCK_MAX_S)
+            await anyio.sleep(min(most_s, await self._store.vacant_in_s() + VACANT_S))
             return False
         log.info("leading, epoch %d", fence.epoch)
         try:

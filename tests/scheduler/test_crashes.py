@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -111,3 +111,13 @@ async def test_a_scheduler_that_is_refused_by_redis_ends_at_once(own_server: Emb
         result = await anyio.run_process(command, cwd=ROOT, check=False)
     assert result.returncode == 1
     assert b"CredentialsRefused" in result.stderr
+
+
+async def test_whoever_stands_by_leads_as_soon_as_the_lease_has_ended(make_pool: Callable[..., Pool]) -> None:
+    """It does not only look now and then: with such leases it would look every five seconds."""
+    pool = make_pool(lease_s=60.0)
+    await pool.redis.set(pool.names.leader, "somebody who died", px=400)
+    async with at_work() as group:
+        second = await start(pool, group)
+        with anyio.fail_after(3.0):
+            await second.leads.wait()

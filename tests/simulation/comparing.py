@@ -239,11 +239,11 @@ def _script(random: Random) -> Operation:
     key, consumer, owner = random.choice(ORDERS), random.choice(CONSUMERS[:3]), random.choice(OWNERS)
     entries = [_entry(random, key) for _ in range(random.randrange(3))]
     calls: list[tuple[str, list[str], list[Any]]] = [
-        ("LEAD", [NAMES.head, NAMES.leader], [owner, 60_000, 5]),
+        ("LEAD", [NAMES.head, NAMES.leader], [owner, 60_000, 5, 10**9]),
         ("RENEW_LEAD", [NAMES.leader], [owner, random.choice(("0", "60000"))]),
         ("FINISH", [NAMES.reports, key], [ORDERS_GROUP, len(entries), *entries, "a report"]),
         ("REPORT", [NAMES.reports], [6, "a report", "another"]),
-        ("SEND", [NAMES.inbox, NAMES.head], [5, random.choice(("", "reserve")), random.randrange(3), "r", "s"]),
+        ("SEND", [NAMES.inbox, NAMES.head], [5, random.choice(("", "reserve")), random.randrange(3), 10**9, "r", "s"]),
         ("RENEW", [key], [ORDERS_GROUP, consumer, *entries]),
         (
             "BEAT",

@@ -127,7 +127,8 @@ def lead(model: RedisModel, keys: list[str], arguments: list[Any]) -> Any:
         found = model.hmget(keys[0], [field])[0]
         if found is not None and not (len(found) <= 15 and found.isdigit()):
             model.hset_pairs(keys[0], [field, "0"])
-    model.hset_pairs(keys[0], ["owner", arguments[0], "max_inbox", arguments[2] if len(arguments) > 2 else 0])
+    owner, _, entries, size = arguments
+    model.hset_pairs(keys[0], ["owner", owner, "max_inbox", entries, "max_inbox_bytes", size])
     model.set(keys[1], arguments[0], px=arguments[1])
     return model.hincrby(keys[0], "epoch", 1)
 
@@ -164,9 +165,9 @@ def send(model: RedisModel, keys: list[str], arguments: list[Any]) -> Any:
     if arguments[1] == "reserve":
         most += max(100, most // 10)
     waiting = model.xlen(keys[0])
-    if waiting + len(arguments) - 3 + int(arguments[2]) > most:
-        return [waiting, most]
-    return [model.xadd(keys[0], {b"m": body}) for body in arguments[3:]]
+    if waiting + len(arguments) - 4 + int(arguments[2]) > most:
+        return [waiting, most]  # of memory there is no model
+    return [model.xadd(keys[0], {b"m": body}) for body in arguments[4:]]
 
 
 def owns(model: RedisModel, key: str, group: str, entry: Any, consumer: str) -> bool:

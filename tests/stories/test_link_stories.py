@@ -130,6 +130,8 @@ def test_a_card_with_fewer_slots_gets_no_work_until_it_has_room(pool):
     [
         ("Oak", Card(), "'Oak' is not an agent's name"),
         ("", Card(), "'' is not an agent's name"),
+        ("oak", Card(host="h" * 900_000), "its host is longer than 255 characters"),
+        ("oak", Card(version="1" * 256), "its version is longer than 255 characters"),
         ("o" * 10_000, Card(), "is not an agent's name"),
         ("oak", Card(slots=0), "0 slots, not 1 to 1000"),
         ("oak", Card(slots=2**70), "slots, not 1 to 1000"),
