@@ -77,7 +77,7 @@ def damaged(look: Look) -> Iterator[Trouble]:
 
 
 def disk(look: Look) -> Iterator[Trouble]:
-    """All agents that are heard from lack disk, so that nobody works."""
+    """All agents that are heard from lack disk, so that nobody works; or one does for as long as would make it down."""
     heard = [agent for agent in look.snapshot.agents if agent.link == "online"]
     full = [agent for agent in heard if any(words in agent.unfit for words in DISK)]
     if full and len(full) == len(heard):
@@ -88,6 +88,16 @@ def disk(look: Look) -> Iterator[Trouble]:
             max(map(_health_at, full)),
             tuple(f"{agent.name} on {agent.card.host or 'an unnamed host'}: {agent.unfit}" for agent in full),
         )
+        return
+    for agent in full:
+        if 0 < _health_at(agent) < look.now - look.agent_down_ms:
+            yield _of_agent(
+                agent,
+                f"{agent.name} has not been able to work for {look.since(_health_at(agent))}: {agent.unfit}",
+                f"free disk space on {agent.card.host or 'its machine'}; its next self-test brings it back",
+                _health_at(agent),
+                _standing(agent),
+            )
 
 
 def degraded(look: Look) -> Iterator[Trouble]:

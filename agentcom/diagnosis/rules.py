@@ -19,7 +19,12 @@ RULES: tuple[Rule, ...] = (
     Rule("livelock", "critical", "attempts end again and again, and no task is completed", pool.livelock),
     Rule("agent_down", "critical", "an agent is silent for over `alerts.agent_down_s` without a goodbye", agents.down),
     Rule("crash_loop", "critical", "a sidecar was started 5 times or more within 10 minutes", agents.crash_loop),
-    Rule("disk", "critical", "all agents that can be heard find their disk full or not writable", agents.disk),
+    Rule(
+        "disk",
+        "critical",
+        "all agents that can be heard find their disk full or not writable, or one for over `alerts.agent_down_s`",
+        agents.disk,
+    ),
     Rule("dead", "critical", "a task used up its attempts in the last 24 hours, and was not sent back", tasks.dead),
     Rule("aof_failing", "critical", "Redis cannot write or rewrite its append-only file", server.aof_failing),
     Rule(

@@ -95,6 +95,15 @@ def of_agents() -> Iterator[Case]:
     )
     full = [replace(each, unfit="the disk of /srv has 12 bytes left", health="degraded") for each in (ELM, FIR, OAK)]
     yield Case("disk", "all are full", with_agents(*full), with_agents(*full[:2]), "pool", "3 agents")
+    long, lately = (replace(full[0], health_at=AT - minutes * M) for minutes in (6, 4))
+    yield Case(
+        "disk",
+        "one is full for long",
+        with_agents(long),
+        with_agents(lately),
+        f"agent:{ELM.name}",
+        "has not been able to work for 6m: the disk of /srv has 12 bytes left",
+    )
     degraded = agent("yew", health="degraded", degraded_until=AT + 2 * M, degraded_why="3 attempts in a row failed")
     yield Case(
         "degraded",
