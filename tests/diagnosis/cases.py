@@ -93,7 +93,10 @@ def of_agents() -> Iterator[Case]:
         "agent:yew",
         "set aside /srv/journal/runs/5-0.corrupt and 1 more",
     )
-    full = [replace(each, unfit="the disk of /srv has 12 bytes left", health="degraded") for each in (ELM, FIR, OAK)]
+    full = [
+        replace(each, unfit="the disk of /srv has 12 bytes left", health="degraded", health_at=AT - M)
+        for each in (ELM, FIR, OAK)
+    ]
     yield Case("disk", "all are full", with_agents(*full), with_agents(*full[:2]), "pool", "3 agents")
     long, lately = (replace(full[0], health_at=AT - minutes * M) for minutes in (6, 4))
     yield Case(
