@@ -64,6 +64,7 @@ class Account:
     leaderships: int = 0
     losses: int = 0
     vanished: int = 0
+    probes_lost: int = 0
     settled_ms: int | None = None
     violations: list[Violation] = field(default_factory=list)
 
@@ -175,6 +176,8 @@ class Run:
         self._ledger.look()
         self._pool.stop()
         self._ledger.look()
+        probes = self._store.probes if isinstance(self._store, SentinelGroup) else []
+        self.account.probes_lost = sum(not self._store.client().exists(probe) for probe in probes)
         lines, ids = self._observer.journal()
         return Evidence(
             rules=RULES,

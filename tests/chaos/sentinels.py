@@ -99,6 +99,8 @@ class SentinelGroup:
         )
         self.sentinels = [Node(folder, f"sentinel-{number}", monitor, "--sentinel") for number in (1, 2, 3)]
         self.losses: list[Span] = []
+        self.probes: list[str] = []
+        """Keys that were written, and acknowledged, where they would be lost."""
         self._deposed: list[tuple[Node, int]] = []
         """Former primaries that may still take writes, each with when its writes began to be lost."""
 
@@ -177,6 +179,10 @@ class SentinelGroup:
         from_at = now_ms()
         _ask(self.replica(), "REPLICAOF", "127.0.0.1", NOBODYS_PORT)
         time.sleep(0.1 + 0.7 * share)
+        with suppress(redis.RedisError):
+            name = f"chaos:probe:{from_at}"
+            primary.client().set(name, "1")
+            self.probes.append(name)
         primary.kill()
         self.losses.append(Span(from_at - LAG_MS, now_ms()))
         return primary

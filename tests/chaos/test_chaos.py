@@ -47,7 +47,21 @@ def test_nothing_is_lost_or_doubled_when_connections_are_cut_late_or_half_open(t
     assert len(inflicted(account)) >= 3
 
 
+def test_nothing_is_lost_or_doubled_when_anything_is_frozen_and_goes_on_later(tmp_path: Path) -> None:
+    account = run("freeze", 12, tmp_path, seed=1)
+    assert account.acknowledged > 20
+    assert account.gone == 0
+    assert {"freeze", "freeze_redis"} <= inflicted(account)
+
+
+def test_a_power_cut_that_takes_the_last_second_leaves_a_pool_that_agrees_with_itself(tmp_path: Path) -> None:
+    account = run("power", 12, tmp_path, seed=5)
+    assert account.acknowledged > 20
+    assert {"power_cut", "kill_redis"} <= inflicted(account)
+    assert account.vanished > 0, "what the journal was seen to say is gone"
+
+
 def test_a_fail_over_that_loses_writes_leaves_a_pool_that_agrees_with_itself(tmp_path: Path) -> None:
     account = run("failover", 14, tmp_path, seed=2)
     assert account.acknowledged > 20
-    assert account.losses > 0
+    assert account.probes_lost > 0, "what had been acknowledged is gone"
