@@ -65,7 +65,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         damage: damaged files that its sidecar has set aside, as of its last self-test.
         tests: how many self-tests this incarnation had made when its last beat was read.
         strikes: attempts in a row that it failed.
-        lost: it has lost attempts since it was last heard from anew, which was one strike.
+        lost_at: when it last lost an attempt that counted as a strike; what it had then, and loses too, is none more.
         broken: its breaker is open, so that it comes back with one task at a time; else it is only suspected.
         degraded_until: no work before, after too many strikes; it then needs a healthy self-test made since.
         degraded_tests: how many self-tests it had made when it was degraded.
@@ -102,7 +102,7 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     damage: str = ""
     tests: int = 0
     strikes: int = 0
-    lost: bool = False
+    lost_at: int = 0
     broken: bool = False
     degraded_until: int = 0
     degraded_tests: int = 0

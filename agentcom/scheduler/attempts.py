@@ -7,7 +7,7 @@ from agentcom.model.codec import encode, read_spec
 from agentcom.model.costs import Costs
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import DeadLetter, Line, Stop
-from agentcom.model.reasons import NO_FAILURE, blames_agent, class_of
+from agentcom.model.reasons import NO_FAILURE, class_of
 from agentcom.model.task import ATTEMPTS_KEPT, Attempt, Outcome
 from agentcom.scheduler import health, questions
 from agentcom.scheduler.assignment import branch_of, order_of
@@ -76,11 +76,13 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
     parts = record.part - record.granted_parts
     past = Past(record.counted - record.granted, record.handbacks, record.waits, parts)
     decision = decide(outcome, past, work.max_attempts, state.policy, f"{work.id}.{record.generation}")
-    _judge_agent(state, agent, outcome, decision, now)
+    _judge_agent(state, agent, attempt, outcome, decision, now)
     match decision.step:
         case "handed_back":
             attempt.counted = False
             record.handbacks += 1
+            if outcome.reason != "handed_back":
+                _note_requeue(state, now)  # of who stops, nothing goes round
             if decision.delay_ms:
                 make_ready_later(state, work, decision.delay_ms, now, trigger, outcome)
             else:
@@ -100,7 +102,7 @@ def end_attempt(state: State, work: Work, outcome: Outcome, now: int, trigger: s
         case "give_up":
             give_up(state, work, said_of_parts(outcome, parts), now, trigger, decision)
         case "again":
-            _again(state, work, outcome, decision, attempt, now, trigger)
+            _again(state, work, outcome, decision, now, trigger)
 
 
 def complete(state: State, work: Work, agent: AgentRecord | None, now: int, trigger: str) -> None:
@@ -123,7 +125,9 @@ def adopt_late(state: State, work: Work, outcome: Outcome, now: int) -> None:
     complete(state, work, state.agents.get(attempt.agent), now, "late")
 
 
-def _judge_agent(state: State, agent: AgentRecord | None, outcome: Outcome, decision: Decision, now: int) -> None:
+def _judge_agent(
+    state: State, agent: AgentRecord | None, attempt: Attempt, outcome: Outcome, decision: Decision, now: int
+) -> None:
     """What an attempt that did not complete says about the agent that made it."""
     if agent is None:
         return
@@ -134,7 +138,7 @@ def _judge_agent(state: State, agent: AgentRecord | None, outcome: Outcome, deci
         health.rate_limited(state, agent, outcome, now)
     elif outcome.reason not in NO_FAILURE:
         _rate(state, agent, good=False)
-        health.failed(state, agent, outcome, now)
+        health.failed(state, agent, outcome, attempt.assigned_at, now)
 
 
 def _note_requeue(state: State, now: int) -> None:
@@ -167,13 +171,10 @@ def _livelock_is_over(state: State, why: str, now: int) -> None:
         state.commit.signs[SIGN] = None
 
 
-def _again(
-    state: State, work: Work, outcome: Outcome, decision: Decision, attempt: Attempt, now: int, trigger: str
-) -> None:
+def _again(state: State, work: Work, outcome: Outcome, decision: Decision, now: int, trigger: str) -> None:
     work.record.retried = True
     _note_requeue(state, now)
-    if blames_agent(outcome.reason):
-        work.avoid |= {attempt.agent}
+    work.avoid |= agents_to_avoid(work.record)
     if decision.delay_ms:
         make_ready_later(state, work, decision.delay_ms, now, trigger, outcome)
     else:

@@ -54,12 +54,13 @@ def completed(state: State, agent: AgentRecord, now: int) -> None:
         settle(state, agent, now, "completed")
 
 
-def failed(state: State, agent: AgentRecord, outcome: Outcome, now: int) -> None:
-    """An attempt at it failed."""
+def failed(state: State, agent: AgentRecord, outcome: Outcome, assigned_at: int, now: int) -> None:
+    """An attempt at it failed, that it was given at `assigned_at`. All that is lost together is one strike."""
     lost = outcome.reason == "lost"
-    if not is_strike(outcome.reason) or (lost and agent.lost):
+    if not is_strike(outcome.reason) or (lost and assigned_at < agent.lost_at):
         return
-    agent.lost = agent.lost or lost
+    if lost:
+        agent.lost_at = now
     agent.strikes += 1
     count = f"{agent.strikes} attempts in a row failed" if agent.strikes > 1 else "an attempt failed"
     why = f"{count}, the last: {outcome.reason}"
@@ -136,7 +137,6 @@ def started(agent: AgentRecord) -> None:
     """Its sidecar was started anew: its self-tests are counted from one again."""
     agent.tests = 0
     agent.degraded_tests = 0
-    agent.lost = False
 
 
 def forgive(state: State, agent: AgentRecord, now: int) -> None:

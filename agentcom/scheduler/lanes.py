@@ -50,10 +50,14 @@ class Lane:
         return sum(self.counts)
 
     def push(self, work: Work, *, first: bool = False) -> None:
-        """Let it wait here; `first` puts it before the others of its kind, for work that was handed back."""
+        """Let it wait here; `first` puts it before the others of its kind, for work that was handed back.
+
+        Retried work waits in the order in which it became ready all the same: what has aged must not stand behind what
+        comes back again and again.
+        """
         assert not work.ghost, "where its ghost stands, it would seem to wait again"
         queue = (self.retried if work.record.retried else self.fresh)[work.priority]
-        if first:
+        if first and not work.record.retried:
             queue.appendleft(work)
         else:
             queue.append(work)

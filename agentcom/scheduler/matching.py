@@ -24,6 +24,8 @@ MAX_LANES = 4_096
 """Empty lanes are kept, as judging all agents again costs more than the lane; past this number they are dropped, and
 again when there are twice as many as were left."""
 
+NEVER_MS = 1 << 62
+
 PREFERENCE_WEIGHT = 4.0
 SURPLUS_WEIGHT = 0.1
 SURPLUS_CAP = 20.0
@@ -37,6 +39,9 @@ class Matcher:
 
     def __init__(self, age_ms: int) -> None:
         self._age_ms = age_ms
+        self._aged_went = False
+        """The last that was given went before fresh work for its age: now fresh work has its turn, so that a backlog of
+        aged work makes it wait for as long again, and not to its end."""
         self._lanes: dict[tuple[int, frozenset[str], str], Lane] = {}
         self._lane_at: dict[int, Lane] = {}
         self._lane_slots = Slots()
@@ -203,24 +208,32 @@ class Matcher:
             lanes = set()
         self._freed.clear()
 
+    @property
+    def _aged_ms(self) -> int:
+        return NEVER_MS if self._aged_went else self._age_ms
+
     def _serve(self, lanes: set[Lane], now: int) -> Iterator[tuple[Work, AgentRecord]]:
-        heads = [(lane, work) for lane in lanes if (work := lane.head(now, self._age_ms)) is not None]
-        heap: list[tuple[Rank, int]] = [(rank(work, now, self._age_ms), lane.index) for lane, work in heads]
+        heads = [(lane, work) for lane in lanes if (work := lane.head(now, self._aged_ms)) is not None]
+        heap: list[tuple[Rank, int]] = [(rank(work, now, self._aged_ms), lane.index) for lane, work in heads]
         heapify(heap)
         while heap:
-            _, index = heappop(heap)
+            listed, index = heappop(heap)
             lane = self._lane_at[index]
-            work = lane.head(now, self._age_ms)
+            work = lane.head(now, self._aged_ms)
+            if work is not None and (place := rank(work, now, self._aged_ms)) > listed:
+                heappush(heap, (place, index))
+                continue
             agent = self._best_agent(lane, work) if work is not None else None
             if work is None or agent is None:
                 continue
             lane.take(work)
+            self._aged_went = work.record.retried and now - work.record.ready_at >= self._age_ms
             self._note_waiting(lane, work.priority)
             yield work, agent
             self.update(agent)
-            following = lane.head(now, self._age_ms)
+            following = lane.head(now, self._aged_ms)
             if following is not None:
-                heappush(heap, (rank(following, now, self._age_ms), index))
+                heappush(heap, (rank(following, now, self._aged_ms), index))
 
     def _lanes_for_freed(self) -> set[Lane]:
         found: set[Lane] = set()

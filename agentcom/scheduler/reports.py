@@ -249,7 +249,8 @@ def _keep_as_evidence(state: State, work: Work | None, report: Finished) -> None
     for attempt in work.record.attempts:
         if attempt.token != report.token or attempt.agent != report.agent:
             continue
-        if attempt.late is None and (attempt.outcome is None or attempt.outcome.result != report.outcome.result):
+        told, outcome = attempt.outcome, report.outcome
+        if attempt.late is None and (told is None or told.result != outcome.result or outcome.evidence is not None):
             attempt.late = replace(report.outcome, value=None)
         keep_pull_request(work.record, report.outcome)
         state.commit.records[work.id] = work.record
@@ -296,6 +297,12 @@ def _reject(state: State, report: Accepted | Finished, entry: str, now: int, why
 
 
 def _told(report: Accepted | Finished) -> str:
-    """What a result says that nobody asked for any more: somebody may want to look for it."""
-    summary = report.outcome.summary.strip() if isinstance(report, Finished) else ""
-    return f"; it said: {summary[:SAID_MAX]}" if summary else ""
+    """What a result says that nobody asked for any more, and where its work is: somebody may want to look for it."""
+    if not isinstance(report, Finished):
+        return ""
+    outcome = report.outcome
+    evidence, pull_request = outcome.evidence, outcome.pull_request
+    places = [f"{evidence.branch} at {evidence.head_sha[:12]}", evidence.rescue] if evidence is not None else []
+    work = ", ".join(filter(None, [*places, pull_request.url if pull_request is not None else ""]))
+    summary = outcome.summary.strip()
+    return (f"; its work: {work[:SAID_MAX]}" if work else "") + (f"; it said: {summary[:SAID_MAX]}" if summary else "")

@@ -156,7 +156,6 @@ class State:
         self.journal(Line(now, "agent", trigger, agent.link, link, agent=agent.name, axis="link"))
         agent.link = link
         agent.since_at = now
-        agent.lost = False
         if link == "offline":
             agent.reserved = ()
         self.save_agent(agent)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
 from agentcom.capability import Preferences, Requirement, parse, parse_preferences
-from agentcom.model.reasons import blames_agent
+from agentcom.model.reasons import NO_FAILURE, blames_agent
 from agentcom.model.task import PRIORITIES, CarriedRecord, ReadRecord, TaskSpec
 from agentcom.wording import dollars
 
@@ -146,12 +147,13 @@ NOBODY: frozenset[str] = frozenset()
 
 
 def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
-    """Agents that failed it in a way that is more likely theirs than the work's, and those that a person took it from;
-    sending it back forgives them."""
+    """Agents that failed it in a way that is more likely theirs than the work's, or in any way twice, and those that a
+    person took it from; sending it back forgives them."""
     if not record.attempts:
         return NOBODY
     left = record.counted - record.granted
     found: set[str] = set()
+    failed: Counter[str] = Counter()
     for attempt in reversed(record.attempts):
         if attempt.counted and left <= 0:
             break
@@ -159,6 +161,7 @@ def agents_to_avoid(record: CarriedRecord | ReadRecord) -> frozenset[str]:
         outcome = attempt.outcome
         if outcome is None or outcome.result == "completed":
             continue
+        failed[attempt.agent] += attempt.counted and outcome.reason not in NO_FAILURE
         if blames_agent(outcome.reason) if attempt.counted else outcome.reason == "requeued":
             found.add(attempt.agent)
-    return frozenset(found)
+    return frozenset(found | {agent for agent, times in failed.items() if times > 1})

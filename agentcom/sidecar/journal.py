@@ -14,10 +14,10 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from agentcom.model.messages import Assign
@@ -25,6 +25,9 @@ from agentcom.processes import ProcessIdentity
 from agentcom.sidecar.effects import Phase
 
 T = TypeVar("T")
+
+EntryId = Annotated[str, Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}\Z")]
+"""Of an order. Redis takes nothing else, so a note with anything else was damaged, whatever else can be read of it."""
 
 UNSAVED = 0
 """The number of a batch that could not be written to the disk."""
@@ -47,7 +50,7 @@ class RunNote(Struct, frozen=True):
         offset: how many bytes of the agent's output were passed on to Redis, as of the last beat.
     """
 
-    entry: str
+    entry: EntryId
     order: Assign
     since_at: int
     process: ProcessIdentity | None = None
@@ -69,7 +72,7 @@ class OutboxNote(Struct, frozen=True):
     """A batch on its way to Redis: encoded reports, and the entries of the orders that they settle."""
 
     number: int
-    settled: list[str]
+    settled: list[EntryId]
     reports: list[Raw]
 
 

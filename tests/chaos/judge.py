@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TypeVar
 
-from tests.chaos.evidence import Attempt, Evidence, Line, Record, Run, Span, Violation
+from tests.chaos.evidence import Attempt, Evidence, Line, Look, Record, Run, Span, Violation
 
 K = TypeVar("K")
 
@@ -141,7 +141,7 @@ def slots_kept(evidence: Evidence) -> Iterator[str]:
             if len(holding[line.agent]) > slots[line.agent]:
                 yield f"agent {line.agent} was given a task beyond its {slots[line.agent]} slots at {line.at}"
     for look in evidence.looks:
-        for what, held in (("slots taken", look.taken), ("orders", look.ordered)):
+        for what, held in (("slots taken", look.taken), ("orders", _ordered(evidence, look))):
             for agent, tokens in held.items():
                 if len(tokens) > slots[agent]:
                     listed = ", ".join(tokens)
@@ -150,6 +150,15 @@ def slots_kept(evidence: Evidence) -> Iterator[str]:
         most, at = _most_at_once(runs)
         if most > slots[agent]:
             yield f"agent {agent} ran {most} tasks at once at {at}, over its {slots[agent]} slots"
+
+
+def _ordered(evidence: Evidence, look: Look) -> dict[str, list[str]]:
+    """The orders that count. After a loss some may stand there whose ends were said where that was lost: whoever has
+    said so settles them when it looks for what is pending next."""
+    if not _lost(evidence, look.at, LATE_MS):
+        return look.ordered
+    listed = {token for tokens in look.taken.values() for token in tokens}
+    return {agent: [token for token in tokens if token in listed] for agent, tokens in look.ordered.items()}
 
 
 def live_left_alone(evidence: Evidence) -> Iterator[str]:

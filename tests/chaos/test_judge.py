@@ -282,3 +282,12 @@ def test_an_attempt_that_was_lost_is_not_taken_for_its_successor_of_the_same_num
     rules = replace(RULES_OF_RUN, slots={"elm": 2, "oak": 1})
     lost = with_runs(Run("b", "2.lost", "elm", 20, 7_600, 8_400))(replace(a_good_run(), rules=rules))
     assert judge(replace(lost, losses=[Span(7_000, 7_590)])) == []
+
+
+def test_orders_whose_ends_were_said_where_that_was_lost_may_stand_there_for_a_while() -> None:
+    stale = replace(a_good_run(), looks=[Look(6_500, {"elm": ["2.y"]}, {"elm": ["1.q", "2.y"]})])
+    assert judge(stale) != []
+    assert judge(replace(stale, losses=[Span(5_000, 5_100)])) == []
+    assert judge(replace(stale, losses=[Span(6_900, 7_000)])) != []
+    listed = replace(stale, looks=[Look(6_500, {"elm": ["1.q", "2.y"]}, {"elm": ["1.q", "2.y"]})])
+    assert judge(replace(listed, losses=[Span(5_000, 5_100)])) != []

@@ -161,6 +161,8 @@ class Workload:
         token, agent, incarnation = f"{max(1, record.get('generation', 1))}.0123456789abcdef", AGENTS[0], "sc-0"
         # Where writes get lost, an attempt that has ended may become the current one again.
         stale = [] if self._lossy else attempts if record.get("state") == "completed" else attempts[:-1]
+        # What its agent may still be at is over when that says so, which is no forgery: its slot is then free.
+        stale = [attempt for attempt in stale if attempt["token"] not in self._running(attempt["agent"])]
         if stale:
             token, agent, incarnation = (stale[-1][name] for name in ("token", "agent", "incarnation"))
         result = "failed" if record.get("state") in ENDED else "completed"
@@ -169,6 +171,11 @@ class Workload:
         entry = self._add("reports", {**report, "outcome": outcome})
         self.forgeries.append(Forgery(task, token, entry, now_ms()))
         self.counts["forged reports"] += 1
+
+    def _running(self, agent: str) -> dict[str, str]:
+        body: Any = self._redis.hget(f"{PREFIX}agents", agent)
+        found: dict[str, str] = json.loads(body).get("running", {}) if body else {}
+        return found
 
     # --------------------------------------------------------------- people
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentcom.errors import ConfigurationError
+from agentcom.errors import AgentComError, ConfigurationError
 from agentcom.sidecar.folder import agent_folder
 
 
@@ -47,3 +47,35 @@ def test_a_full_disk_is_no_reason_not_to_start(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "pwrite", full)
     with agent_folder(tmp_path, "oak") as folder:
         assert folder.is_dir()
+
+
+@pytest.mark.pitfall_3
+def test_a_disk_that_takes_no_writes_is_no_reason_not_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What an earlier start left running is to be adopted; the self-test refuses new work."""
+    with agent_folder(tmp_path, "oak"):
+        pass
+    _make_read_only(monkeypatch)
+    with agent_folder(tmp_path, "oak") as folder:
+        assert folder == tmp_path / "agents" / "oak"
+        with pytest.raises(ConfigurationError, match="another sidecar"), agent_folder(tmp_path, "oak"):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_now_is_tried_again_by_whoever_supervises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _make_read_only(monkeypatch)
+    with pytest.raises(AgentComError, match="Read-only file system") as refused, agent_folder(tmp_path, "oak"):
+        pass
+    assert refused.value.exit_code == 1
+
+
+def _make_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr("agentcom.sidecar.folder.os.open", refuse)

@@ -189,7 +189,7 @@ WRITER = """
         turn += 1
         journal.started(RunNote("1-0", order, turn))
         journal.started(RunNote(f"{turn % 3 + 2}-0", order, turn))
-        note = journal.queued([str(turn)], [b'{"turn":%d}' % turn] * 20)
+        note = journal.queued([f"{turn}-0"], [b'{"turn":%d}' % turn] * 20)
         journal.ended(f"{turn % 3 + 2}-0")
         if turn % 4:
             journal.sent(note)
@@ -263,3 +263,18 @@ def test_a_killed_writer_leaves_its_last_complete_note(tmp_path: Path):
     journal = Journal(tmp_path)
     [note] = [note for note in journal.runs() if note.entry == "1-0"]
     assert note.since_at > 1
+
+
+@pytest.mark.pitfall_3
+def test_a_note_that_can_be_read_but_names_no_order_is_set_aside_too(tmp_path: Path):
+    """Redis would refuse it for ever, and with it all that waits behind it."""
+    journal = Journal(tmp_path)
+    journal.queued(["1-0"], [REPORT])
+    journal.queued(["2-0"], [REPORT])
+    journal.started(RunNote("3-0", assign("sc-1"), 5))
+    for path in (tmp_path / "outbox" / "000000000001.json", tmp_path / "runs" / "3-0.json"):
+        path.write_bytes(path.read_bytes().replace(b"1-0", b"q-0").replace(b'"3-0"', b'"3-q"'))
+    again = Journal(tmp_path)
+    assert [note.settled for note in again.unsent()] == [["2-0"]]
+    assert again.runs() == []
+    assert len(again.set_aside) == 2

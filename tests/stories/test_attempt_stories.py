@@ -5,7 +5,7 @@ import pytest
 from agentcom.model.codec import decode_order, encode
 from agentcom.model.lifecycle import RUNNING
 from agentcom.model.messages import Accepted, Assign, Finished
-from agentcom.model.task import ATTEMPTS_KEPT, Outcome
+from agentcom.model.task import ATTEMPTS_KEPT, Evidence, Outcome
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
@@ -429,3 +429,19 @@ def test_a_report_without_a_token_is_about_no_attempt(pool, state):
         assert "changes nothing" in pool.refusals_in_journal()[-1]
     assert len(pool.refusals_in_journal()) == 2
     assert pool.state(task) == state
+
+
+@pytest.mark.pitfall_1
+def test_where_the_work_of_a_late_result_is_stays_known_when_its_task_has_ended(pool):
+    evidence = Evidence("ash/x", "main", "a" * 40, "b" * 40, rescue="rescue/ash/1")
+    pool.agent("ash")
+    task = pool.submit()
+    late = pool.token(task)
+    pool.silence("ash")
+    pool.advance(300)
+    pool.agent("elm")
+    pool.finish(task)
+    assert pool.state(task) == "completed"
+    pool.report(task, late, "ash", Outcome("completed", summary="did it, too", evidence=evidence))
+    told = pool.refusals_in_journal()[-1]
+    assert f"its work: ash/x at {'b' * 12}, rescue/ash/1; it said: did it, too" in told

@@ -150,3 +150,65 @@ def test_a_livelock_is_also_over_when_nothing_goes_round_any_more():
     pool.restart()
     pool.advance(250)
     assert pool.signs == {}
+
+
+@pytest.mark.pitfall_10
+def test_work_that_comes_back_again_and_again_does_not_hide_what_has_aged():
+    pool = FakePool(Policy(retry_jitter=0.0, breaker_failures=1_000, retry_age_s=600, retry_delays_s=(0.0,)))
+    pool.agent("oak")
+    aged, noisy = pool.submit("aged"), pool.submit("noisy")
+    for task in (aged, noisy):
+        pool.finish(task, "failed", "exit_code")
+    began = pool.now
+    running = pool.submit("fresh")
+    while pool.state(aged) not in RUNNING:
+        assert pool.now - began < 700_000, "it aged back in"
+        pool.advance(10)
+        current = next(task for task in (aged, noisy, running) if pool.state(task) in RUNNING)
+        if current == noisy:
+            pool.finish(noisy, "handed_back", "turned_away")
+        elif current == running:
+            pool.finish(running)
+            running = pool.submit("fresh")
+
+
+@pytest.mark.pitfall_10
+def test_fresh_work_does_not_wait_for_a_whole_backlog_that_has_aged():
+    pool = FakePool(Policy(retry_jitter=0.0, breaker_failures=1_000, retry_age_s=600, retry_delays_s=(0.0,)))
+    pool.agent("oak", slots=20)
+    backlog = [pool.submit() for _ in range(20)]
+    for task in backlog:
+        pool.finish(task, "failed", "timeout")
+    pool.silence("oak")
+    pool.advance(700)
+    fresh = pool.submit("fresh")
+    pool.agent("elm")
+    turns = 0
+    while pool.state(fresh) not in RUNNING:
+        current = next(task for task in backlog if pool.where(task) == "elm" and pool.state(task) in RUNNING)
+        pool.finish(current)
+        turns += 1
+        assert turns <= 2
+
+
+@pytest.mark.pitfall_10
+@pytest.mark.parametrize(("reason", "told"), [("turned_away", True), ("handed_back", False)])
+def test_work_that_is_turned_away_again_and_again_is_a_livelock_and_that_of_who_stops_is_none(reason, told):
+    pool = FakePool(Policy(livelock_requeues=20, livelock_s=300, max_handbacks=5))
+    pool.agent("oak", slots=30)
+    for task in [pool.submit() for _ in range(25)]:
+        pool.finish(task, "handed_back", reason)
+        pool.agent("oak", slots=30)
+    assert any(line.trigger == "livelock" for line in pool.journal) is told
+
+
+@pytest.mark.pitfall_10
+def test_an_agent_that_failed_a_task_twice_is_avoided_although_it_has_the_workspace():
+    pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), max_attempts=4))
+    pool.agent("oak")
+    task = pool.submit()
+    pool.finish(task, "failed", "git_fetch_failed")
+    pool.agent("elm")
+    assert pool.where(task) == "oak", "it goes on in its workspace"
+    pool.finish(task, "failed", "git_fetch_failed")
+    assert pool.where(task) == "elm"

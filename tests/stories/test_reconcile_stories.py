@@ -336,3 +336,26 @@ def test_who_turned_work_away_as_another_start_is_given_some_as_soon_as_it_has_s
     assert pool.states(*tasks) == ["queued"] * 5
     pool.agent("oak")
     assert pool.states(*tasks).count("assigned") == 1
+
+
+@pytest.mark.pitfall_10
+def test_what_an_agent_loses_together_is_one_strike(pool):
+    pool.agent("oak", slots=4)
+    tasks = [pool.submit() for _ in range(4)]
+    pool.advance(1)
+    for task in tasks:
+        pool.finish(task, "lost", "lost")
+    assert (pool.agent_record("oak").strikes, pool.agent_record("oak").health) == (1, "available")
+
+
+@pytest.mark.pitfall_10
+def test_an_agent_that_is_there_and_loses_one_task_after_the_other_is_given_no_more():
+    """Its beats come, so that its link says nothing of it."""
+    pool = FakePool(Policy(retry_jitter=0.0))
+    pool.agent("oak")
+    for strikes in (1, 2, 3):
+        task = pool.submit(max_attempts=1)
+        pool.advance(1)
+        pool.finish(task, "lost", "lost")
+        assert pool.agent_record("oak").strikes == strikes
+    assert (pool.agent_record("oak").link, pool.agent_record("oak").health) == ("online", "degraded")
