@@ -195,4 +195,5 @@ class Workload:
             else:
                 self.counts[f"commands that failed with {told.returncode}"] += 1
             if "Traceback" in told.stderr:
-                self._pool.exits.append(f"agentcom submit said a traceback: {told.stderr.strip().splitlines()[-1]}")
+                said = " / ".join(told.stderr.strip().splitlines())[-3_000:]
+                self._pool.exits.append(f"agentcom submit said a traceback: {said}")
