@@ -381,7 +381,7 @@ async def _got(agent: Agent) -> bool:
 async def test_a_flood_of_reports_under_a_leader_leaves_nothing_behind_and_work_goes_on(
     make_pool: Callable[..., Pool],
 ) -> None:
-    pool = make_pool(journal_entries=200)
+    pool = make_pool(journal_entries=200, lease_s=30.0)
     async with at_work() as group, leading(pool, group) as leader:
         group.start_soon(Agent(pool, "oak").run)
         first = await pool.submit(3, agent="oak")

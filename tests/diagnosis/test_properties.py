@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -164,6 +165,7 @@ snapshots = st.builds(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # a rare example is as large as that
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(snapshot=snapshots, now=NUMBERS, agent_down_s=st.floats(0.1, 604_800))
 def test_whatever_is_seen_is_judged_and_can_be_shown(snapshot: Snapshot, now: int, agent_down_s: float) -> None:
