@@ -216,12 +216,10 @@ class ClientStore:
 
 def _inbox_full(reply: Sequence[int], wanted: int) -> Refused:
     what = "this request does" if wanted == 1 else f"these {wanted:,} requests do"
+    of_what = "requests" if len(reply) == 2 else "bytes of requests"
     waiting, most = reply[-2:]
-    found = (
-        f"{waiting:,} {'requests' if len(reply) == 2 else 'bytes of requests'} wait there unread, of at most {most:,}"
-    )
     return Refused(
-        f"the inbox is full: {found}, so {what} not fit",
+        f"the inbox is full: {waiting:,} {of_what} wait there unread, of at most {most:,}, so {what} not fit",
         "See with `agentcom monitor` whether a scheduler runs and takes work on, then send again",
     )
 

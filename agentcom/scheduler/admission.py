@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from agentcom.capability import InvalidRequirement, parse, parse_preferences, valid_attributes
 from agentcom.ids import is_id
@@ -88,7 +88,12 @@ def checks_problem(spec: TaskSpec) -> str:
 
 def language_problem(spec: TaskSpec) -> str:
     """What is wrong with its `requires` or `prefer`, in one line; empty if nothing is."""
-    for name, text, read in (("requires", spec.requires, parse), ("prefer", spec.prefer, parse_preferences)):
+    return _unparsable(("requires", spec.requires, parse), ("prefer", spec.prefer, parse_preferences))
+
+
+def _unparsable(*parts: tuple[str, str, Callable[[str], object]]) -> str:
+    """Why the first of these that cannot be read in the language of requirements cannot; empty if all can."""
+    for name, text, read in parts:
         try:
             read(text)
         except InvalidRequirement as error:
@@ -106,20 +111,13 @@ def card_problem(agent: str, card: Card) -> str:
             not 0 <= card.context_tokens <= MAX_TOKENS,
             f"a context window of {card.context_tokens} tokens, not 0 to {MAX_TOKENS:,}",
         ),
+        *(
+            (len(word) > MAX_WORD, f"its {name} is longer than {MAX_WORD} characters")
+            for name, word in (("host", card.host), ("runner", card.runner), ("version", card.version))
+        ),
     )
     problem = next((problem for wrong, problem in checks if wrong), "")
-    for name in ("host", "runner", "version"):
-        if len(getattr(card, name)) > MAX_WORD:
-            problem = problem or f"its {name} is longer than {MAX_WORD} characters"
-    return problem or next(iter(valid_attributes(card.attributes)), "") or _accepts_problem(card)
-
-
-def _accepts_problem(card: Card) -> str:
-    try:
-        parse(card.accepts)
-    except InvalidRequirement as error:
-        return f"accepts: {error}"
-    return ""
+    return problem or next(iter(valid_attributes(card.attributes)), "") or _unparsable(("accepts", card.accepts, parse))
 
 
 def in_order(specs: Mapping[str, TaskSpec]) -> tuple[list[str], Collection[str]]:

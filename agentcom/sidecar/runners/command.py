@@ -161,7 +161,7 @@ class CommandRunner:
         """Where a task is worked on: a later attempt goes on in it."""
         if self._means.workshop is not None:
             return self._means.workshop.worktree(task)
-        return self._shared or self._folder / "workspaces" / task
+        return self._shared or workspace_of(self._settings, self._folder) / task
 
     def _cwd(self) -> Path:
         return self._shared or self._folder
