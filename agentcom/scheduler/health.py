@@ -127,6 +127,7 @@ def set_timers(state: State, agent: AgentRecord, now: int) -> None:
         agent.health_at = now
         agent.limited_until = max(0, agent.limited_until - ahead)
     agent.degraded_until = min(agent.degraded_until, now + int(state.policy.breaker_s * 1000))
+    agent.lost_at = min(agent.lost_at, now)
     if agent.limited_until:
         state.set_timer(agent.limited_until, "health", agent.name)
     if agent.degraded_until and (agent.degraded_until > now or _is_proven(agent)):

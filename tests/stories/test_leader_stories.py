@@ -189,3 +189,14 @@ def test_a_breaker_opened_by_a_leader_whose_clock_was_ahead_closes_in_its_time()
     pool.restart()
     assert pool.agent_record("oak").degraded_until > pool.now + 60_000, "as it was written"
     assert pool.core.agents["oak"].degraded_until <= pool.now + 60_000
+
+
+@pytest.mark.pitfall_10
+def test_a_loss_noted_by_a_leader_whose_clock_was_ahead_hides_no_later_one():
+    pool = FakePool(Policy(retry_jitter=0.0))
+    pool.agent("oak")
+    pool.finish(pool.submit(max_attempts=1), "lost", "lost")
+    pool.now -= 3_600_000
+    pool.restart()
+    pool.finish(pool.submit(max_attempts=1), "lost", "lost")
+    assert pool.agent_record("oak").strikes == 2
