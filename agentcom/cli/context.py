@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import typer
@@ -19,6 +20,8 @@ from agentcom.client import Client
 from agentcom.errors import AgentComError, ConfigurationError
 from agentcom.locate import data_dir_of, redis_url
 from agentcom.settings import Loaded, Settings, load
+
+log = logging.getLogger("agentcom.cli")
 
 T = TypeVar("T")
 
@@ -151,6 +154,7 @@ async def _interruptible(action: Callable[[], Awaitable[T]]) -> T:
     """SIGINT cancels a scope of anyio's, which insists. asyncio's own handler cancels once, and if that happens while
     a time limit of redis-py is being set, it is taken for the limit's and lost."""
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     with anyio.CancelScope() as scope:
         loop.add_signal_handler(signal.SIGINT, scope.cancel)
         try:
@@ -158,6 +162,20 @@ async def _interruptible(action: Callable[[], Awaitable[T]]) -> T:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
     raise KeyboardInterrupt
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio reports when nobody asks for an exception, but for the loss of a connection.
+
+    Whoever used that connection was told. Its `StreamReaderProtocol` asks once more when it is finalized, so that
+    nothing is reported; but if both are collected as garbage, the future may be finalized first.
+    """
+    future = context.get("future")
+    of_connection = isinstance(future, asyncio.Future) and not isinstance(future, asyncio.Task)
+    if of_connection and isinstance(context.get("exception"), OSError):
+        log.debug("a connection was lost: %s", context["exception"])
+    else:
+        loop.default_exception_handler(context)
 
 
 def telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
