@@ -67,7 +67,7 @@ class FsckStore:
         await self._read_index(facts)
         facts.bindings = await self._bindings()
         facts.costs = await self._costs()
-        facts.dead = await self._dead()
+        await self._read_dead(facts)
         await self._look(facts, (), (), ["head"])
         for part in _parts(dict.fromkeys([*agents, *facts.agents]), AGENTS_PER_TRIP):
             await self._look(facts, (), part, (), anew=False)
@@ -113,16 +113,17 @@ class FsckStore:
             found[_exact(field)] = is_field(_exact(field)) and bool(readable(decode_costs, [body]))
         return found
 
-    async def _dead(self) -> list[str]:
+    async def _read_dead(self, facts: Facts) -> None:
         if text(await self._redis.type(self._names.dead)) != "stream":
-            return []
-        found: list[str] = []
+            return
         start = "-"
         while True:
             entries: Any = await self._redis.xrange(self._names.dead, start, "+", count=1_000)
-            found += [letter.task for letter in readable(decode_dead, (fields.get(BODY, b"") for _, fields in entries))]
+            letters = readable(decode_dead, (fields.get(BODY, b"") for _, fields in entries))
+            facts.dead += [letter.task for letter in letters]
+            facts.damaged_letters += len(entries) - len(letters)
             if len(entries) < 1_000:
-                return found
+                return
             start = f"({text(entries[-1][0])}"
 
     # ----------------------------------------------------------------- again
@@ -131,7 +132,7 @@ class FsckStore:
         """What these are about, each piece of them as it is at one moment, and all reports that wait unread."""
         facts = Facts()
         await self._read_reports(facts)
-        if any(one.kind == "damaged_binding" for one in found):
+        if any(one.kind in ("damaged_binding", "key_not_bound") for one in found):
             facts.bindings = await self._bindings()
         if any(one.kind == "damaged_costs" for one in found):
             facts.costs = await self._costs()
@@ -253,16 +254,19 @@ def _task_facts(task: str, kind: str, ttl_ms: int, body: Any) -> TaskFacts:
     if id_of(record.spec) != task:
         return TaskFacts(kind, ttl_ms)
     last = record.attempts[-1] if record.attempts else None
+    spec = decode_spec(record.spec)
     return TaskFacts(
         kind,
         ttl_ms,
         readable=True,
-        foreign=isinstance(decode_spec(record.spec), str),
+        foreign=isinstance(spec, str),
         state=record.state,
         seq=record.seq,
         token=last.token if last else "",
         agent=last.agent if last else "",
         waiting_for=record.waiting_for,
+        key="" if isinstance(spec, str) else spec.key,
+        submitted_at=record.submitted_at,
     )
 
 

@@ -25,6 +25,8 @@ class TaskFacts(Struct, frozen=True, gc=False):
         readable: whether it is a record; the rest is what it says.
         foreign: its spec was written by another version of AgentCom, or by hand.
         token: of its latest attempt, which `agent` made.
+        key: its idempotency key; empty if it has none, or is foreign.
+        submitted_at: when it was taken on.
     """
 
     type: str
@@ -36,6 +38,8 @@ class TaskFacts(Struct, frozen=True, gc=False):
     token: str = ""
     agent: str = ""
     waiting_for: tuple[str, ...] = ()
+    key: str = ""
+    submitted_at: int = 0
 
 
 class AgentFacts(Struct, frozen=True):
@@ -110,6 +114,7 @@ class Facts(Struct):
         bindings: idempotency key → what is kept of it.
         costs: field of the hash of costs → whether it can be read.
         dead: ids of tasks that there are dead letters of.
+        damaged_letters: how many dead letters cannot be read.
         outputs: ids of tasks of which output is kept.
         inbox_at, reports_at: positions that the head names.
         damaged_head: fields of the head that cannot be read.
@@ -125,6 +130,7 @@ class Facts(Struct):
     bindings: dict[str, str] = field(default_factory=dict)
     costs: dict[str, bool] = field(default_factory=dict)
     dead: list[str] = field(default_factory=list)
+    damaged_letters: int = 0
     outputs: list[str] = field(default_factory=list)
     inbox_at: str = "0-0"
     reports_at: str = "0-0"

@@ -67,6 +67,7 @@ def remarks(facts: Facts) -> list[Remark]:
         ),
         Remark("key_of_nothing", len(bound & gone), "idempotency keys of tasks that are not kept any more"),
         Remark("letter_of_nothing", len(gone.intersection(facts.dead)), "dead letters of tasks that are not kept"),
+        Remark("damaged_letter", facts.damaged_letters, "dead letters that cannot be read: newer ones push them out"),
         Remark("output_of_nothing", len(gone.intersection(facts.outputs)), "outputs of tasks that are not kept"),
     )
     return [remark for remark in counted if remark.count]

@@ -23,6 +23,7 @@ def check(facts: Facts) -> Iterator[Discrepancy]:
         else:
             yield from _open(facts, task, found)
     yield from _same_place(facts)
+    yield from _unbound(facts)
 
 
 def _missing(facts: Facts, task: str) -> Iterator[Discrepancy]:
@@ -116,6 +117,17 @@ def _same_place(facts: Facts) -> Iterator[Discrepancy]:
         if other != task:
             text = f"it is number {found.seq} in the order of admission, and so is {other}"
             yield _about("same_place", task, "renumber", text, "it gets a number of its own", (other,))
+
+
+def _unbound(facts: Facts) -> Iterator[Discrepancy]:
+    """Tasks whose submission, sent again, would be taken on again. The oldest keys make room for newer ones, and pass:
+    of what is older than all that is kept, nothing can be said."""
+    parts = (value.rpartition("@")[2] for value in facts.bindings.values())
+    oldest_at = min((int(at) for at in parts if at.isascii() and at.isdigit()), default=0)
+    for task, found in facts.tasks.items():
+        if found.key and found.key not in facts.bindings and found.submitted_at >= oldest_at:
+            text = f"its idempotency key {found.key!r} is not kept: sent again, it would be taken on as another task"
+            yield _about("key_not_bound", task, "bind", text, "the key is bound to it")
 
 
 def _about(

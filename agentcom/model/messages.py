@@ -110,6 +110,7 @@ FixKind = Literal[
     "expire",
     "renumber",
     "wait",
+    "bind",
     "lose",
     "release",
     "reclaim",
@@ -136,6 +137,7 @@ class Fix(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     - `expire`: the record of `task` ended, and has no end of life.
     - `renumber`: another open task has the place of `task` in the order of admission.
     - `wait`: `task` waits for `other`, which ended or is not there.
+    - `bind`: the idempotency key of `task` is bound to no task.
     - `lose`: `task` is assigned or working, and the agent that has it does not list the attempt `token`.
     - `release`: `agent` lists attempt `token`, which is not the current one of its task, and has no order of it.
     - `reclaim`: `agent` lists attempt `token`, and its order is gone, or is `entry` and nobody can renew it.

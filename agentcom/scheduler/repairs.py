@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from agentcom.capability import InvalidRequirement
 from agentcom.ids import is_id
+from agentcom.model.codec import decode_spec
 from agentcom.model.lifecycle import ENDED, RUNNING
 from agentcom.model.messages import MAX_FIXES_PER_REPAIR, Fix, FixKind, Line, Refusal, Repair
-from agentcom.model.task import CarriedRecord, Outcome
+from agentcom.model.task import CarriedRecord, Outcome, TaskSpec
 from agentcom.scheduler import attempts, spending
 from agentcom.scheduler.loading import take_up
 from agentcom.scheduler.state import State
@@ -52,7 +53,7 @@ def lookups(request: Repair) -> list[str]:
     wanted = dict.fromkeys(
         task
         for fix in request.fixes[:MAX_FIXES_PER_REPAIR]
-        for task in ((fix.task, fix.other) if fix.kind in ("open", "close", "expire", "wait", "lose") else ())
+        for task in ((fix.task, fix.other) if fix.kind in ("open", "close", "expire", "wait", "bind", "lose") else ())
     )
     return [task for task in wanted if is_id(task)]
 
@@ -177,6 +178,18 @@ def _end_wait(state: State, fix: Fix, record: CarriedRecord | None, now: int) ->
     return Mended(f"{fix.other} will not complete")
 
 
+def _bind(state: State, fix: Fix, found: Found, now: int) -> Result:
+    work = state.tasks.get(fix.task)
+    record = found.get(fix.task) if work is None else work.record
+    spec = None if record is None else decode_spec(record.spec)
+    if not isinstance(spec, TaskSpec) or not spec.key:
+        return NotSo("no record with an idempotency key can be read")
+    if state.task_of_key(spec.key, now):
+        return _bind_again(state, spec.key)
+    state.remember_key(spec.key, fix.task, now)
+    return Mended("its idempotency key is bound to it")
+
+
 def _lose_attempt(state: State, fix: Fix, _: Found, now: int) -> Result:
     work = state.tasks.get(fix.task)
     if work is None:
@@ -298,11 +311,15 @@ def _remake(state: State, fix: Fix, _: Found, now: int) -> Result:
 
 def _forget_key(state: State, fix: Fix, _: Found, __: int) -> Result:
     if fix.name in state.keys:
-        task, at = state.keys[fix.name]
-        state.commit.keys[fix.name] = f"{task}@{at}"
-        return AGAIN
+        return _bind_again(state, fix.name)
     state.commit.keys[fix.name] = None
     return Mended("the idempotency key is forgotten")
+
+
+def _bind_again(state: State, key: str) -> Result:
+    task, at = state.keys[key]
+    state.commit.keys[key] = f"{task}@{at}"
+    return AGAIN
 
 
 def _recount(state: State, fix: Fix, _: Found, __: int) -> Result:
@@ -336,6 +353,7 @@ _MENDS: dict[FixKind, Callable[[State, Fix, Found, int], Result]] = {
     "expire": _expire,
     "renumber": _renumber,
     "wait": _wait,
+    "bind": _bind,
     "lose": _lose_attempt,
     "release": _release,
     "reclaim": _reclaim,

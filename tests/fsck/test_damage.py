@@ -150,6 +150,14 @@ async def _garble_binding(scene: Scene) -> None:
     await scene.redis.hset(scene.names.keys, "bound-other", "garbage")
 
 
+async def _lose_binding(scene: Scene) -> None:
+    await scene.redis.hdel(scene.names.keys, "bound-other")
+
+
+async def _lose_bindings(scene: Scene) -> None:
+    await scene.redis.delete(scene.names.keys)
+
+
 async def _garble_costs(scene: Scene) -> None:
     await scene.redis.hset(scene.names.costs, "total", "garbage")
 
@@ -237,6 +245,8 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a stream of orders that is used up": ("orders_used_up", _use_up_orders),
     "an idempotency key of garbage": ("damaged_binding", _bind_garbage),
     "an idempotency key that was garbled": ("damaged_binding", _garble_binding),
+    "an idempotency key is gone": ("key_not_bound", _lose_binding),
+    "all idempotency keys are gone": ("key_not_bound", _lose_bindings),
     "costs that were garbled": ("damaged_costs", _garble_costs),
     "costs that somebody made up": ("damaged_costs", _leave_costs),
     "a slot that is kept for nothing": ("slot_kept", _keep_slot),
@@ -365,6 +375,7 @@ async def test_harmless_oddities_are_told_apart(scene: Scene) -> None:
         await scene.redis.hset(scene.names.keys, "old", f"{gone}@1")
         await scene.redis.xadd(scene.names.output(gone), {"t": "x"})
         await scene.redis.expire(scene.names.output(gone), 100)
+        await scene.redis.xadd(scene.names.dead, {"m": "garbage"})
         await scene.redis.set(scene.names.task(make_id()), "garbage", ex=100)
         await scene.rewrite("other", spec={"id": scene.tasks["other"], "text": "x", "new_in_the_next_version": 1})
         look = await scene.look()
@@ -372,6 +383,7 @@ async def test_harmless_oddities_are_told_apart(scene: Scene) -> None:
         assert {remark.kind: remark.count for remark in look.remarks} == {
             "foreign_record": 1,
             "key_of_nothing": 1,
+            "damaged_letter": 1,
             "output_of_nothing": 1,
             "damaged_record_passes": 1,
         }

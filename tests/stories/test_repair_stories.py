@@ -97,6 +97,23 @@ def test_an_idempotency_key_is_written_again_or_forgotten(pool):
     assert pool.state(task) == "queued"
 
 
+def test_a_key_that_is_not_kept_is_bound_again_also_by_a_leader_that_does_not_know_it(pool):
+    pool.agent("oak")
+    done, queued = pool.submit(key="of done"), pool.submit(key="of queued")
+    pool.finish(done)
+    kept = dict(pool.keys)
+    del pool.keys["of queued"]
+    assert repair(pool, Fix("bind", task=queued)) == []
+    assert pool.keys == kept
+    pool.keys.clear()
+    pool.restart()
+    assert repair(pool, Fix("bind", task=done), Fix("bind", task=queued)) == []
+    assert pool.keys.keys() == kept.keys()
+    for key in kept:
+        assert pool.why_refused(pool.submit_all({"id": pool.new_id(), "text": "x", "key": key}))
+    assert repair(pool, Fix("bind", task=pool.submit())) != []
+
+
 # ----------------------------------------------------- what memory knows not
 
 
