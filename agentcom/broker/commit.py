@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from agentcom.broker.keys import ORDERS_GROUP, Keys, sign
+from agentcom.broker.keys import ORDERS_GROUP, REQUEUED, Keys, sign
 from agentcom.broker.streams import MAX_ID_PART
 from agentcom.model.codec import encode
 from agentcom.model.commit import LAST_ID, Commit
@@ -137,6 +137,10 @@ def _add_settled(call: _Builder, settled: list[tuple[str, str]], names: Keys) ->
 def _add_signs(call: _Builder, commit: Commit, names: Keys) -> None:
     if commit.admitted:
         call.add("HSET", names.head, "admitted", commit.admitted)
+    if commit.requeued:
+        call.add("HSET", names.head, REQUEUED, " ".join(map(str, commit.requeued)))
+    elif commit.requeued is not None:
+        call.add("HDEL", names.head, REQUEUED)
     for name, value in commit.signs.items():
         if value is None:
             call.add("HDEL", names.head, sign(name))

@@ -81,6 +81,10 @@ LINES = b"l"
 """The field of a journal entry that holds its lines."""
 
 
+REQUEUED = "requeued"
+"""The field of the hash `head` that says when work went round since the last completion."""
+
+
 def sign(name: str) -> str:
     """The field of the hash `head` that holds a sign of the pool, such as since when there is a livelock."""
     return f"sign:{name}"
@@ -200,7 +204,7 @@ TABLE: tuple[Kept, ...] = (
     Kept(
         "head", "hash", "commits", "one",
         "epoch, owner, how much may wait in the inbox, seq, id of the last commit, positions in inbox and reports, "
-        "how many tasks were ever taken on, signs of trouble",
+        "how many tasks were ever taken on, when work went round, signs of trouble",
         "one",
     ),
     Kept("leader", "string", "scheduler", "passes", "who leads", "TTL `lease_s`"),

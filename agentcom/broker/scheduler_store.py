@@ -12,8 +12,18 @@ from redis.exceptions import ResponseError
 from agentcom.broker import scripts
 from agentcom.broker.commit import CommitCall, CommitReply, Fence, encode_commit
 from agentcom.broker.connection import Connections
-from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, sign
-from agentcom.broker.streams import UNREADABLE, Entry, ensure_group, entries_of, number, position, readable, text
+from agentcom.broker.keys import BODY, ORDERS_GROUP, REQUEUED, SWEEPER, Keys, sign
+from agentcom.broker.streams import (
+    UNREADABLE,
+    Entry,
+    ensure_group,
+    entries_of,
+    is_number,
+    number,
+    position,
+    readable,
+    text,
+)
 from agentcom.model.agent import AgentRecord
 from agentcom.model.codec import decode_agent, decode_beat, decode_carried, decode_costs, id_of
 from agentcom.model.commit import LAST_ID, Commit
@@ -28,12 +38,13 @@ BEAT_CHUNK = 1_000
 
 class Head(Struct):
     """Where the pool stands: number of the last commit, how far inbox and reports were taken into account, its signs,
-    and how many tasks were ever taken on."""
+    when work went round since the last completion, and how many tasks were ever taken on."""
 
     seq: int = 0
     inbox_at: str = "0-0"
     reports_at: str = "0-0"
     signs: frozenset[str] = frozenset()
+    requeued: tuple[int, ...] = ()
     admitted: int = 0
 
     def passed(self) -> None:
@@ -100,6 +111,7 @@ class SchedulerStore:
             inbox_at=position(fields.get(b"inbox_at")),
             reports_at=position(fields.get(b"reports_at")),
             signs=frozenset(name.removeprefix(sign("")) for name in named if name.startswith(sign(""))),
+            requeued=tuple(int(at) for at in fields.get(REQUEUED.encode(), b"").split() if is_number(at)),
             admitted=number(fields.get(b"admitted")),
         )
         head.inbox_at = await self._position(self._names.inbox, head.inbox_at)

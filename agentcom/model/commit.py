@@ -45,6 +45,7 @@ class Commit(Struct):
         kept: names of keys that lose it.
         restated: write positions in inbox and reports although they have not moved.
         signs: what the pool says of itself beside its head, by name; None takes it back.
+        requeued: when work went round since the last completion, if that changed.
         admitted: how many tasks were ever taken on, if that changed: the next one's place in the order of admission.
         inbox_at, reports_at: stream positions up to which everything has been taken into account.
     """
@@ -66,6 +67,7 @@ class Commit(Struct):
     kept: list[str] = field(default_factory=list)
     restated: bool = False
     signs: dict[str, str | None] = field(default_factory=dict)
+    requeued: tuple[int, ...] | None = None
     admitted: int = 0
     inbox_at: str = ""
     reports_at: str = ""

@@ -70,8 +70,10 @@ class Core:
         """Begin with what work cost so far, by field of that hash."""
         self._state.accounts.load(costs)
 
-    def load_signs(self, signs: Collection[str], now: int) -> None:
-        """Begin with what the pool's head says of itself: what an earlier leader said is not said again."""
+    def load_signs(self, signs: Collection[str], requeued: Iterable[int], now: int) -> None:
+        """Begin with what the pool's head says of itself: what an earlier leader counted goes on, and what it said is
+        not said again."""
+        self._state.livelock.resume(requeued, now)
         if SIGN in signs:
             self._state.livelock.said = True
             attempts.watch_livelock(self._state, now)

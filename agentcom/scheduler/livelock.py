@@ -1,8 +1,12 @@
-"""Notices a livelock: work that goes round and round, and none of it is done."""
+"""Notices a livelock: work that goes round and round, and none of it is done.
+
+The count outlives a leader, as leaders that come and go may be a part of the trouble.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 SIGN = "livelock"
 """Under this name the pool's head says since when there is a livelock."""
@@ -15,6 +19,15 @@ class Livelock:
         self._window_ms = window_ms
         self._times: deque[int] = deque(maxlen=requeues)
         self.said = False
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """When the requeues were that count."""
+        return tuple(self._times)
+
+    def resume(self, times: Iterable[int], now: int) -> None:
+        """Go on from what an earlier leader counted, whose clock may have been ahead."""
+        self._times.extend(min(at, now) for at in times)
 
     def requeued(self, now: int) -> bool:
         """An attempt ended without an outcome that ends its task. True: this is a livelock, and news."""

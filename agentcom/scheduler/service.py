@@ -181,7 +181,7 @@ class SchedulerService:
         core.load_agents(await self._store.agents(), started)
         core.load_keys(await self._store.keys())
         core.load_costs(await self._store.costs())
-        core.load_signs(head.signs, started)
+        core.load_signs(head.signs, head.requeued, started)
         core.load_admitted(head.admitted)
         with no_collection():
             async for records, missing in self._store.open_records():

@@ -80,6 +80,7 @@ class FakePool:
         self.keys: dict[str, str] = {}
         self.costs: dict[str, bytes] = {}
         self.signs: dict[str, str] = {}
+        self.requeued: tuple[int, ...] = ()
         self.admitted = 0
         self.orders: dict[str, dict[str, bytes]] = {}
         self.journal: list[Line] = []
@@ -129,7 +130,7 @@ class FakePool:
         core.load_agents([decode_agent(body) for body in self.agents.values()], self.now)
         core.load_keys(self.keys)
         core.load_costs({field: decode_costs(body) for field, body in self.costs.items()})
-        core.load_signs(self.signs, self.now)
+        core.load_signs(self.signs, self.requeued, self.now)
         core.load_admitted(self.admitted)
         ids = sorted(self.open, key=lambda task: (self.open[task], task))
         core.load_tasks([decode_carried(self.records[task]) for task in ids if task in self.records], self.now)
@@ -198,6 +199,7 @@ class FakePool:
             else:
                 self.costs[field] = encode(spent)
         self.admitted = commit.admitted or self.admitted
+        self.requeued = self.requeued if commit.requeued is None else commit.requeued
         for sign, value in commit.signs.items():
             if value is None:
                 self.signs.pop(sign, None)
@@ -290,7 +292,7 @@ class FakePool:
             agent=name,
             incarnation=incarnation,
             count=self._beats,
-            at=0,
+            at=self.now,
             state="working" if running else "idle",
             running=running,
             preparing=tuple(sorted(self.preparing & running.keys())),
@@ -306,9 +308,13 @@ class FakePool:
         return {order.token: order.task for order in orders if isinstance(order, Assign)}
 
     def _self_test(self, name: str) -> SelfTest:
-        count = 1 + (self.now - START) // int(self.policy.self_test_s * 1000)
+        every_ms = int(self.policy.self_test_s * 1000)
+        made = (self.now - START) // every_ms
         return SelfTest(
-            count=count, at=self.now, problems=self.problems.get(name, ()), damage=self.damage.get(name, "")
+            count=1 + made,
+            at=START + made * every_ms,
+            problems=self.problems.get(name, ()),
+            damage=self.damage.get(name, ""),
         )
 
     def goodbye(self, name: str) -> None:

@@ -81,6 +81,26 @@ def test_requeues_without_a_completion_are_a_livelock_that_is_said_once():
     assert [(line.before, line.after) for line in told] == [("", "livelock"), ("livelock", "")]
 
 
+@pytest.mark.pitfall_10
+def test_leaders_that_come_and_go_do_not_hide_a_livelock():
+    pool = FakePool(
+        Policy(livelock_requeues=10, livelock_s=100, breaker_failures=1_000, retry_delays_s=(0.0,), max_attempts=100)
+    )
+    pool.agent("oak")
+    done, goes_round = pool.submit(), pool.submit()
+    for _ in range(9):
+        pool.finish(done, "failed", "exit_code")
+        pool.restart()
+    pool.finish(done)
+    pool.restart()
+    for _ in range(9):
+        pool.finish(goes_round, "failed", "exit_code")
+        pool.restart()
+        assert pool.signs == {}, "what went round before the completion does not count, whoever leads"
+    pool.finish(goes_round, "failed", "exit_code")
+    assert pool.signs == {"livelock": str(pool.now)}
+
+
 def test_requeues_over_a_long_time_are_no_livelock():
     pool = FakePool(
         Policy(livelock_requeues=10, livelock_s=100, breaker_failures=1_000, retry_delays_s=(30.0,), max_attempts=100)
