@@ -64,11 +64,12 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
         unfit: what its last self-test found, or why it last refused work; empty if it was fit.
         damage: damaged files that its sidecar has set aside, as of its last self-test.
         tests: how many self-tests this incarnation had made when its last beat was read.
+        tested_at: a time at which the last of them had not ended yet, by the pool's clock.
         strikes: attempts in a row that it failed.
         lost_at: when it last lost an attempt that counted as a strike; what it had then, and loses too, is none more.
         broken: its breaker is open, so that it comes back with one task at a time; else it is only suspected.
         degraded_until: no work before, after too many strikes; it then needs a healthy self-test made since.
-        degraded_tests: how many self-tests it had made when it was degraded.
+        degraded_at: when it was degraded last.
         degraded_why: what it was degraded for.
         probation: back from being degraded, and not proven yet: one task at a time.
         limited_until: its provider takes no requests before.
@@ -101,11 +102,12 @@ class AgentRecord(Struct, omit_defaults=True, kw_only=True):
     unfit: str = ""
     damage: str = ""
     tests: int = 0
+    tested_at: int = 0
     strikes: int = 0
     lost_at: int = 0
     broken: bool = False
     degraded_until: int = 0
-    degraded_tests: int = 0
+    degraded_at: int = 0
     degraded_why: str = ""
     probation: bool = False
     limited_until: int = 0

@@ -9,11 +9,11 @@ is degraded, too, but only until that self-test: a task that no agent can be wok
 
 from __future__ import annotations
 
-from agentcom.model.agent import Activity, AgentRecord, Health
+from agentcom.model.agent import AgentRecord, Health
 from agentcom.model.messages import Line, SelfTest
 from agentcom.model.reasons import BREAKS_AT_ONCE, SILENT, is_strike
 from agentcom.model.task import Outcome
-from agentcom.scheduler.state import State
+from agentcom.scheduler.state import State, beats_read_ms
 
 WHY_MAX = 300
 
@@ -74,7 +74,7 @@ def failed(state: State, agent: AgentRecord, outcome: Outcome, assigned_at: int,
 def _degrade(state: State, agent: AgentRecord, why: str, now: int, breaker_s: float) -> None:
     """No work for so long, and then not before a healthy self-test."""
     agent.degraded_until = max(agent.degraded_until, now + int(breaker_s * 1000))
-    agent.degraded_tests = agent.tests
+    agent.degraded_at = now
     agent.degraded_why = why[:WHY_MAX]
     agent.probation = False
     state.set_timer(agent.degraded_until, "health", agent.name)
@@ -97,11 +97,21 @@ def unfit(state: State, agent: AgentRecord, why: str, now: int, trigger: str) ->
     settle(state, agent, now, trigger)
 
 
-def tested(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
-    """A beat tells of the last self-test. One that is known already tells nothing new."""
+def tested(state: State, agent: AgentRecord, test: SelfTest, now: int, said_at: int) -> None:
+    """Take in the last self-test. One that is known already tells nothing new.
+
+    Args:
+        state: the scheduler's.
+        agent: who made it.
+        test: the test.
+        now: the time.
+        said_at: of the beat that tells of it, by the clock that the test has its time from; 0 if no beat does. A beat
+            may have waited to be read, and what failed may be heard of before a test that was made before it.
+    """
     if test.count <= agent.tests:
         return
     agent.tests = test.count
+    agent.tested_at = now - beats_read_ms(state.policy) - max(0, said_at - test.at) if said_at else now
     agent.unfit = "; ".join(test.problems)[:WHY_MAX]
     agent.damage = test.damage[:WHY_MAX]
     _return_to_service(agent, now)
@@ -126,6 +136,10 @@ def set_timers(state: State, agent: AgentRecord, now: int) -> None:
     if ahead > 0:
         agent.health_at = now
         agent.limited_until = max(0, agent.limited_until - ahead)
+    ahead = agent.degraded_at - now
+    if ahead > 0:
+        agent.degraded_at = now
+        agent.tested_at -= ahead
     agent.degraded_until = min(agent.degraded_until, now + int(state.policy.breaker_s * 1000))
     agent.lost_at = min(agent.lost_at, now)
     if agent.limited_until:
@@ -137,7 +151,6 @@ def set_timers(state: State, agent: AgentRecord, now: int) -> None:
 def started(agent: AgentRecord) -> None:
     """Its sidecar was started anew: its self-tests are counted from one again."""
     agent.tests = 0
-    agent.degraded_tests = 0
 
 
 def forgive(state: State, agent: AgentRecord, now: int) -> None:
@@ -145,14 +158,6 @@ def forgive(state: State, agent: AgentRecord, now: int) -> None:
     agent.strikes = agent.degraded_until = agent.limited_until = 0
     agent.probation = agent.broken = False
     settle(state, agent, now, "reset")
-
-
-def act(state: State, agent: AgentRecord, activity: Activity, now: int) -> None:
-    """What its beat says that it does."""
-    if agent.activity != activity:
-        state.journal(Line(now, "agent", "beat", agent.activity, activity, agent=agent.name, axis="activity"))
-        agent.activity, agent.activity_at = activity, now
-        state.save_agent(agent)
 
 
 def _return_to_service(agent: AgentRecord, now: int) -> None:
@@ -169,4 +174,4 @@ def _return_to_service(agent: AgentRecord, now: int) -> None:
 
 
 def _is_proven(agent: AgentRecord) -> bool:
-    return agent.tests > agent.degraded_tests and not agent.unfit
+    return agent.tested_at > agent.degraded_at and not agent.unfit

@@ -52,8 +52,8 @@ def hear(state: State, event: Beaten, now: int) -> None:
         return
     heard_before_at = agent.seen_at
     _seen(state, agent, now, "beat")
-    health.act(state, agent, beat.state, now)
-    health.tested(state, agent, beat.test, now)
+    state.set_activity(agent, beat.state, now, "beat")
+    health.tested(state, agent, beat.test, now, beat.at)
     _follow(state, agent, beat, now)
     if event.judged:
         reconcile(state, agent, beat, heard_before_at, now)
@@ -161,7 +161,7 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     state.agents[agent.name] = agent
     _seen(state, agent, now, "hello")
     state.matcher.recard(agent)
-    health.tested(state, agent, report.test, now)
+    health.tested(state, agent, report.test, now, 0)
     state.save_agent(agent)
 
 

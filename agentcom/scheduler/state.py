@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from agentcom.model.agent import AgentRecord, Link
+from agentcom.model.agent import Activity, AgentRecord, Link
 from agentcom.model.codec import encode
 from agentcom.model.commit import Commit, OrderOut, RefusalOut
 from agentcom.model.costs import Costs
@@ -37,6 +37,11 @@ MAX_NAMED = 64
 
 ENDED_REMEMBERED = 50_000
 """Ids of tasks that ended under this leader, so that sending them again needs no look-up."""
+
+
+def beats_read_ms(policy: Policy) -> int:
+    """From one reading of all beats to the next, which finds each beat."""
+    return int(policy.beat_s * 1000 / 2)
 
 
 class Suspicion:
@@ -158,6 +163,15 @@ class State:
         agent.since_at = now
         if link == "offline":
             agent.reserved = ()
+            self.set_activity(agent, "unknown", now, trigger)
+        self.save_agent(agent)
+
+    def set_activity(self, agent: AgentRecord, activity: Activity, now: int, trigger: str) -> None:
+        """Change what an agent is known to do, and journal it."""
+        if agent.activity == activity:
+            return
+        self.journal(Line(now, "agent", trigger, agent.activity, activity, agent=agent.name, axis="activity"))
+        agent.activity, agent.activity_at = activity, now
         self.save_agent(agent)
 
     def end(self, work: Work, now: int, *, told: bool = True, completed: bool = False) -> None:

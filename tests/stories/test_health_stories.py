@@ -152,6 +152,21 @@ def test_without_a_healthy_self_test_it_stays_out(pool):
     assert pool.state(task) == "assigned"
 
 
+@pytest.mark.pitfall_7
+def test_a_self_test_from_before_the_failure_proves_nothing_however_late_it_is_heard_of():
+    pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), self_test_s=20))
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.silence("oak")
+    pool.advance(20.5)
+    fail(pool, task, "wake_failed")
+    pool.beat("oak", incarnation)
+    assert health(pool, "oak") == "degraded", "half a second ago it was all right"
+    pool.advance(20.5)
+    pool.beat("oak", incarnation)
+    assert health(pool, "oak") == "available"
+
+
 def test_while_one_is_degraded_its_work_goes_to_others(pool):
     pool.agent("ash")
     pool.agent("elm")

@@ -140,6 +140,10 @@ def test_what_an_agent_does_is_journalled_as_its_beats_tell_it(pool):
     pool.advance(40)
     told = [(line.before, line.after, line.trigger) for line in pool.journal if line.axis == "activity"]
     assert told == [("unknown", "idle", "beat"), ("idle", "working", "beat"), ("working", "idle", "beat")]
+    pool.silence("oak")
+    pool.advance(600)
+    last = [(line.before, line.after, line.trigger) for line in pool.journal if line.axis == "activity"][-1]
+    assert last == ("idle", "unknown", "silence"), "of one that is not heard from nobody knows"
 
 
 @pytest.mark.pitfall_3
