@@ -171,6 +171,8 @@ def _ending(role: Role, policy: Policy) -> list[Line]:
         "# or is killed, its agent works on, and the next sidecar finds it by its journal and takes it on.",
         ("KillMode", "process"),
         *lines,
+        "# A restart does not wait for the agent: SIGHUP ends the sidecar at once, as a crash would.",
+        ("RestartKillSignal", "SIGHUP"),
         "# An agent that used up the memory is an attempt that failed, and no reason to stop its sidecar.",
         ("OOMPolicy", "continue"),
     ]

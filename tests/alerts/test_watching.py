@@ -34,7 +34,7 @@ from tests.scheduler.harness import Agent, Pool, eventually
 pytestmark = pytest.mark.process
 
 POLICY = Policy(
-    lease_s=30.0,  # so that one who stands by asks every 5 seconds whether somebody leads
+    lease_s=30.0,  # so that one who stands by asks seldom whether somebody leads
     beat_s=0.3,
     beat_offset_s=0.1,
     stale_beats=3,
@@ -44,6 +44,16 @@ POLICY = Policy(
     max_attempts=1,
 )
 EVERY_S = 0.6
+
+ASKS_EVERY_S = 15
+"""One who stands by asks so often: far longer than anybody needs to see that nobody leads, on a busy machine, too."""
+
+ASKS_SELDOM = f"""
+import agentcom.scheduler.service as service
+from agentcom.cli.main import main
+service.BLOCK_MAX_S, service.STANDBY_TRIES_PER_LEASE = {ASKS_EVERY_S}, 1
+main()
+"""
 
 
 class Machine:
@@ -62,11 +72,12 @@ class Machine:
         self.started = 0
 
     @contextmanager
-    def scheduler(self) -> Iterator[subprocess.Popen[bytes]]:
+    def scheduler(self, *, asks_seldom: bool = False) -> Iterator[subprocess.Popen[bytes]]:
         """A scheduler that runs until it is left, which must be without a complaint."""
         self.started += 1
         with (self.folder / f"scheduler-{self.started}.log").open("wb") as log:
-            argv = [sys.executable, "-m", "agentcom", "--config", str(self.config), "scheduler"]
+            program = ["-c", ASKS_SELDOM] if asks_seldom else ["-m", "agentcom"]
+            argv = [sys.executable, *program, "--config", str(self.config), "scheduler"]
             environ = {name: value for name, value in os.environ.items() if not name.startswith("AGENTCOM_")}
             process = subprocess.Popen(argv, stdout=log, stderr=log, env=environ)
         try:
@@ -109,7 +120,7 @@ def stop_together(*schedulers: subprocess.Popen[bytes]) -> None:
 
 
 async def asks_to_lead(pool: Pool, scheduler: subprocess.Popen[bytes]) -> None:
-    """Return when this scheduler has just asked whether it can lead: it asks again in 5 seconds."""
+    """Return when this scheduler has just asked whether it can lead: it asks again after `ASKS_EVERY_S`."""
     with anyio.fail_after(PATIENCE_S):
         async with pool.connections.blocking.monitor() as monitor:
             async for seen in monitor.listen():
@@ -166,7 +177,7 @@ async def test_two_schedulers_tell_each_incident_once_and_its_end_once(
             assert kinds(told) == before, "what was told before the restart is not told again"
             agent.beats = True
             await until(heard("over", "agent_down"))
-            with machine.scheduler() as second:
+            with machine.scheduler(asks_seldom=True) as second:
                 await asks_to_lead(there, second)
                 first.terminate()
                 await until(heard("problem", "leaderless"))

@@ -79,6 +79,7 @@ def test_from_a_freeze_to_the_restart_it_takes_under_a_minute(unit: dict[str, li
 @pytest.mark.pitfall_3
 def test_a_restart_of_a_sidecar_spares_its_agent_and_that_of_a_scheduler_leaves_nothing_behind() -> None:
     assert sidecar()["Service.KillMode"] == ["process"]
+    assert sidecar()["Service.RestartKillSignal"] == ["SIGHUP"]
     assert sidecar()["Service.OOMPolicy"] == ["continue"]
     assert scheduler()["Service.KillMode"] == ["mixed"]
 
@@ -90,7 +91,7 @@ def test_systemd_is_more_patient_than_the_policy(unit: dict[str, list[str]]) -> 
 
 
 def test_a_scheduler_is_confined_more_than_a_sidecar_since_agents_run_with_what_the_sidecar_has() -> None:
-    assert sidecar(MACHINE).keys() - scheduler(MACHINE).keys() == {"Service.OOMPolicy"}
+    assert sidecar(MACHINE).keys() - scheduler(MACHINE).keys() == {"Service.OOMPolicy", "Service.RestartKillSignal"}
     only = scheduler(MACHINE).keys() - sidecar(MACHINE).keys()
     assert {"Service.SystemCallFilter", "Service.RestrictNamespaces", "Service.PrivateDevices"} <= only
     for unit in (scheduler(MACHINE), sidecar(MACHINE), scheduler(), sidecar()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -130,6 +131,26 @@ def test_a_killed_sidecar_leaves_its_agent_at_work(manager: Manager) -> None:
     manager.until(OAK, "SubState", "auto-restart")
     assert is_alive(agent)
     manager.until(OAK, "SubState", "running")
+
+
+@pytest.mark.pitfall_3
+@pytest.mark.usefixtures("install")
+def test_a_restarted_sidecar_takes_its_agent_on_and_waits_for_nothing(manager: Manager) -> None:
+    change(manager, OAK, RestartSec="4")
+    manager.systemctl("restart", OAK)
+    manager.until(OAK, "SubState", "running")
+    (manager.home / "agent").unlink(missing_ok=True)
+    task = json.loads(agentcom(manager, "submit", "work for ever", "--agent", "oak", "--json"))["tasks"][0]["id"]
+    agent, sidecar = agent_of(manager.home), manager.property(OAK, "MainPID")
+    manager.systemctl("restart", OAK)
+    manager.until(OAK, "SubState", "running")
+    assert manager.property(OAK, "MainPID") != sidecar
+    assert manager.property(OAK, "NRestarts") == "0"
+    time.sleep(3)
+    assert is_alive(agent)
+    agentcom(manager, "cancel", task)
+    eventually(lambda: not is_alive(agent))
+    assert told(manager) == []
 
 
 @pytest.mark.usefixtures("install")

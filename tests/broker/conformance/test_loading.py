@@ -29,6 +29,16 @@ async def test_an_empty_pool_is_at_its_beginning(pool: Pool) -> None:
     assert await pool.store.keys() == {}
 
 
+@pytest.mark.pitfall_10
+async def test_when_work_went_round_is_kept_until_a_task_completes(pool: Pool) -> None:
+    fence = await pool.lead()
+    for requeued, kept in (((5, 70), (5, 70)), (None, (5, 70)), ((), ())):
+        await pool.commit(fence, requeued=requeued, lines=[])
+        assert (await pool.store.head()).requeued == kept
+    await pool.redis.hset(pool.names.head, "requeued", "7 x -1 \xb2 " + "9" * 4_400)
+    assert (await pool.store.head()).requeued == (7,)
+
+
 async def test_open_tasks_come_in_the_order_of_admission_over_many_chunks(pool: Pool) -> None:
     count = LOAD_CHUNK + 10
     fence = await pool.lead()
