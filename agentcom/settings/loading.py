@@ -45,6 +45,9 @@ _TABLES: dict[str, type[Struct]] = {
     "gate": GateSettings,
 }
 _NAMED = ("agents", "prices")
+
+# Read in the repository itself, at the base of the work: no variable or flag can say what it says.
+_OF_REPOSITORY = frozenset({"checks"})
 _TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, *_NAMED}}
 _OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
 _AGENT = {info.name: info for info in fields(AgentSettings)}
@@ -58,6 +61,7 @@ _VARIABLES = MappingProxyType(
         f"{PREFIX}{table.upper()}_{name.upper()}": (table, name)
         for table, names in _OF_TABLES.items()
         for name in names
+        if table not in _OF_REPOSITORY
     }
 )
 
@@ -200,7 +204,7 @@ def _take_flags(given: _Given, overrides: Mapping[str, object]) -> None:
         flag = f"--{name.replace('_', '-')}"
         if section.startswith("agents."):
             given.name_agent(section.removeprefix("agents."), flag)
-        elif section and section not in _TABLES:
+        elif section and (section not in _TABLES or section in _OF_REPOSITORY):
             expected = "a setting, policy.SETTING, alerts.SETTING, gate.SETTING or agents.NAME.SETTING"
             _refuse(flag, toml_key(shortened(key)), expected)
         given.put(section, name, value, flag, lax=True)
@@ -293,9 +297,14 @@ def _refuse_unknown(source: str, section: str, name: str, value: object, known: 
 def _refuse_unknown_variable(variable: str) -> NoReturn:
     near = _near(variable, [*_VARIABLES, *RESERVED_VARIABLES])
     top = ", ".join(PREFIX + name.upper() for name in _TOP)
-    tables = " or ".join(f"{PREFIX}{table.upper()}_ with a setting of {table}" for table in _TABLES)
-    problem = f"{escaped(variable)}: expected {top} or {tables}"
-    raise ConfigurationError(problem, f"Did you mean {near}?" if near else "")
+    tables = [table for table in _TABLES if table not in _OF_REPOSITORY]
+    shown = " or ".join(f"{PREFIX}{table.upper()}_ with a setting of {table}" for table in tables)
+    problem = f"{escaped(variable)}: expected {top} or {shown}"
+    kept = next((table for table in _OF_REPOSITORY if variable.startswith(f"{PREFIX}{table.upper()}_")), "")
+    remedy = f"Did you mean {near}?" if near else ""
+    if kept:
+        remedy = f"[{kept}] is read from the agentcom.toml of the repository that is worked on: put it there"
+    raise ConfigurationError(problem, remedy)
 
 
 def _near(name: str, known: list[str]) -> str:

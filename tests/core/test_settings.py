@@ -97,7 +97,7 @@ def test_flags_alone_make_an_agent() -> None:
     assert agents == {"oak.1": AgentSettings(command=("work", "-v"))}
 
 
-def test_every_setting_outside_of_agents_has_a_variable() -> None:
+def test_every_setting_outside_of_agents_and_repositories_has_a_variable() -> None:
     policy = {f"AGENTCOM_POLICY_{field.name.upper()}": str(field.default) for field in fields(Policy)}
     policy["AGENTCOM_POLICY_RETRY_DELAYS_S"] = "0, 30,120"
     alerts = {f"AGENTCOM_ALERTS_{field.name.upper()}": str(field.default) for field in fields(AlertSettings)}
@@ -105,12 +105,10 @@ def test_every_setting_outside_of_agents_has_a_variable() -> None:
     gate = {"AGENTCOM_GATE_MAX_FILES": "20", "AGENTCOM_GATE_MAX_LINES": "400"}
     gate |= {f"AGENTCOM_GATE_{name.upper()}": ", ".join(getattr(GateSettings(), name)) for name in PATTERNS}
     top = {"AGENTCOM_REDIS": "unix:///r", "AGENTCOM_POOL": "p", "AGENTCOM_DATA_DIR": "/d"}
-    checks = {"AGENTCOM_CHECKS_COMMANDS": '["make test"]'}
-    loaded = load(None, policy | alerts | checks | gate | top, {})
+    loaded = load(None, policy | alerts | gate | top, {})
     told = AlertSettings(urls=("ntfy://t",), command=("tell", "me"))
-    passes = CheckSettings(commands=("make test",))
-    assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told, checks=passes)
-    assert "default" not in loaded.sources.values()
+    assert loaded.settings == Settings(redis="unix:///r", pool="p", data_dir="/d", alerts=told)
+    assert [key for key, source in loaded.sources.items() if source == "default"] == ["checks.commands"]
 
 
 def test_variables_of_others_and_reserved_ones_are_left_alone() -> None:

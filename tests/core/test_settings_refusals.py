@@ -236,6 +236,13 @@ def test_an_unknown_variable_is_refused_even_when_it_is_empty() -> None:
     assert refusal(environ={"AGENTCOM_\n?": "1"}).startswith(f"AGENTCOM_\\n?: {expected}")
 
 
+def test_what_only_a_repository_can_say_has_no_variable_and_no_flag() -> None:
+    message = refusal(environ={"AGENTCOM_CHECKS_COMMANDS": '["make test"]'})
+    assert message.startswith("AGENTCOM_CHECKS_COMMANDS: expected ")
+    assert message.endswith("[checks] is read from the agentcom.toml of the repository that is worked on: put it there")
+    assert refusal(overrides={"checks.commands": "x"}).startswith('--commands: "checks.commands": expected a setting, ')
+
+
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
