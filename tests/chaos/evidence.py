@@ -39,6 +39,13 @@ class Attempt(Struct, frozen=True):
     outcome: Outcome | None = None
 
 
+class Spec(Struct, frozen=True):
+    """What decides who goes first, of what was asked for."""
+
+    priority: str = "normal"
+    agent: str = ""
+
+
 class Record(Struct, frozen=True):
     """A task's record at the end."""
 
@@ -46,6 +53,7 @@ class Record(Struct, frozen=True):
     generation: int = 0
     attempts: tuple[Attempt, ...] = ()
     reason: str = ""
+    spec: Spec = Spec()
 
 
 class Submission(Struct, frozen=True):

@@ -19,6 +19,7 @@ K = TypeVar("K")
 ENDED = {"completed", "failed", "canceled", "rejected"}
 LEFT_BY_NOBODY = {"completed", "rejected"}
 HELD = {"assigned", "working", "verifying", "input_required"}
+URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
 UNCOUNTED = {"rate_limited"}
 """Reasons for which an attempt burns none of a task's tries; hand-backs do so up to a bound."""
 
@@ -127,6 +128,28 @@ def one_assignment(evidence: Evidence) -> Iterator[str]:
         for earlier, later in pairwise(record.attempts):
             if not 0 < earlier.ended_at <= later.assigned_at:
                 yield f"task {task}: attempt {later.token} began before {earlier.token} had ended"
+
+
+def fresh_first(evidence: Evidence) -> Iterator[str]:
+    """What failed before goes to an agent only when nothing of its urgency waits there that was never tried. (A run is
+    shorter than the time in which retried work ages.)"""
+    retried: set[str] = set()
+    fresh: dict[str, int] = {}
+    for line in _task_lines(evidence):
+        task, spec = line.task, evidence.records.get(line.task, _NONE).spec
+        fresh.pop(task, None)
+        if line.after == "retry_wait":
+            retried.add(task)
+        elif line.before in ENDED:
+            retried.discard(task)
+        if line.after == "queued" and not line.generation:
+            fresh[task] = line.at
+        if line.after == "assigned" and task in retried:
+            for other, since_at in fresh.items():
+                wants = evidence.records.get(other, _NONE).spec
+                could_go = wants.agent in ("", line.agent) and URGENCY[wants.priority] <= URGENCY[spec.priority]
+                if could_go and not any(loss.overlaps(since_at, line.at, LATE_MS) for loss in evidence.losses):
+                    yield f"task {task} was tried again at {line.agent} while {other} waited, which was never tried"
 
 
 def slots_kept(evidence: Evidence) -> Iterator[str]:
@@ -282,6 +305,7 @@ RULES: dict[str, Callable[[Evidence], Iterable[str]]] = {
     "nothing vanished": nothing_vanished,
     "stale changes nothing": stale_changes_nothing,
     "one assignment": one_assignment,
+    "fresh first": fresh_first,
     "slots kept": slots_kept,
     "live left alone": live_left_alone,
     "no storm": no_storm,

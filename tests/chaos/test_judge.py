@@ -19,6 +19,7 @@ from tests.chaos.evidence import (
     Rules,
     Run,
     Span,
+    Spec,
     Submission,
 )
 from tests.chaos.judge import FORGED, LATE_MS, RULES, fenced_overlaps, judge
@@ -125,6 +126,18 @@ def handed_back(at: int) -> Line:
     return step(at, "c", "assigned", "queued", "finished", 1, reason="handed_back")
 
 
+def fresh_waits(priority: str = "normal", agent: str = "") -> Doctor:
+    """A task that was never tried waits while `b` is tried again."""
+
+    def doctor(good: Evidence) -> Evidence:
+        waits = step(7_950, "c", "submitted", "queued", "submit", agent="")
+        lines = [*good.lines[:13], waits, *good.lines[13:], step(9_000, "c", "queued", "canceled", "cancel", agent="")]
+        records = {**good.records, "c": Record("canceled", spec=Spec(priority, agent))}
+        return replace(good, lines=lines, records=records)
+
+    return doctor
+
+
 def with_runs(*runs: Run) -> Doctor:
     return lambda good: replace(good, runs=[*good.runs, *runs])
 
@@ -203,6 +216,9 @@ BROKEN: dict[str, tuple[str, Doctor]] = {
     "a completed task never ran": (
         "completed really ran", lambda good: replace(good, runs=[good.runs[0], *good.runs[2:]])
     ),
+    "what failed goes before what was never tried": ("fresh first", fresh_waits()),
+    "what failed goes before what is more urgent": ("fresh first", fresh_waits("urgent")),
+    "what failed goes before what only its agent can do": ("fresh first", fresh_waits(agent="elm")),
     "a completed task ended badly": ("completed really ran", changed_run(1, code=1)),
     "a completed task was ended before its end": ("completed really ran", changed_run(1, code=None, ended_at=0)),
     "a completed task has no completed attempt": (
@@ -271,6 +287,11 @@ def test_no_loss_excuses_that_an_attempt_runs_twice_at_once() -> None:
 
 def test_attempts_that_begin_beside_a_fenced_older_one_are_counted_not_blamed() -> None:
     assert fenced_overlaps(a_good_run()) == 1
+
+
+@pytest.mark.parametrize(("priority", "agent"), [("low", ""), ("normal", "oak")])
+def test_what_is_less_urgent_or_waits_for_another_agent_is_not_passed_by(priority: str, agent: str) -> None:
+    assert judge(fresh_waits(priority, agent)(a_good_run())) == []
 
 
 def test_hand_backs_that_take_their_time_are_no_storm() -> None:

@@ -21,6 +21,7 @@ from agentcom.model.task import Outcome, TaskSpec
 from agentcom.processes import identify
 from agentcom.sidecar.runners.base import VALUE_MAX_BYTES, Job
 from agentcom.sidecar.runners.python import AttemptFailed, Handler, PythonRunner, Task, load_handler
+from tests.patience import PATIENCE_S
 from tests.sidecar.harness import assign
 
 
@@ -198,6 +199,29 @@ async def test_canceling_lets_go_of_a_plain_function_at_once(heard: Heard):
     assert time.monotonic() - started < 30
     release.set()
     await anyio.to_thread.run_sync(time.sleep, 0)
+
+
+@pytest.mark.pitfall_1
+async def test_nothing_is_begun_while_a_plain_function_outlives_its_attempt(heard: Heard):
+    release, ended = threading.Event(), threading.Event()
+
+    def work(task: Task) -> None:
+        release.wait(60)
+        ended.set()
+
+    runner = PythonRunner(work)
+    with anyio.move_on_after(0.05):
+        await runner.run(heard.job())
+    assert "still runs in 1 thread," in await runner.self_test()
+    assert heard.alive == 1
+    outcome = await runner.run(heard.job())
+    assert (outcome.result, outcome.reason, heard.alive) == ("handed_back", "unfit", 1)
+    release.set()
+    await anyio.to_thread.run_sync(ended.wait)
+    with anyio.fail_after(PATIENCE_S):
+        while await runner.self_test():
+            await anyio.sleep(0.01)
+    assert (await runner.run(heard.job())).result == "completed"
 
 
 async def test_plain_functions_do_not_wait_for_each_others_threads(heard: Heard):

@@ -20,8 +20,9 @@ from agentcom.model.messages import Assign
 from agentcom.model.reasons import STATED_BY_AGENTS
 from agentcom.model.task import Outcome
 from agentcom.processes import ProcessIdentity
-from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, with_value
+from agentcom.sidecar.runners.base import DETAIL_MAX, SUMMARY_MAX, Job, bounded, unfit, with_value
 from agentcom.sidecar.runners.outcomes import resets_at
+from agentcom.wording import count
 
 UNCHECKED = "it has checks, which cannot be run on what a Python function does: it needs an agent that is a program"
 
@@ -73,7 +74,8 @@ class AttemptFailed(Exception):
 
 
 class PythonRunner:
-    """Calls a function for each task. A plain function runs in a thread, which no time limit can end.
+    """Calls a function for each task. A plain function runs in a thread, which no time limit can end: as long as one
+    whose attempt is over runs on, no other task is begun.
 
     Args:
         handler: the function.
@@ -90,6 +92,8 @@ class PythonRunner:
         )
         self._threads = anyio.CapacityLimiter(math.inf)
         """The machine bounds what runs at once; a thread must never wait for another's after it was said to live."""
+        self._called: set[object] = set()
+        self._awaited: set[object] = set()
 
     async def run(self, job: Job) -> Outcome:
         """Call the handler. That it is entered is its first sign of life; what it raises fails the attempt. A task with
@@ -101,6 +105,8 @@ class PythonRunner:
         def tell(line: str) -> None:
             job.printed(f"{line}\n".encode("utf-8", "backslashreplace"))
 
+        if left := self._left():
+            return unfit(left)
         task = Task(spec.id, spec.heading, spec.text, spec.context, job.attempt, tell)
         try:
             job.alive()
@@ -118,7 +124,26 @@ class PythonRunner:
     async def _call(self, task: Task) -> Any:
         if self._is_async:
             return await self._handler(task)
-        return await anyio.to_thread.run_sync(self._handler, task, abandon_on_cancel=True, limiter=self._threads)
+        call = object()
+
+        def enter() -> Any:
+            self._called.add(call)
+            try:
+                return self._handler(task)
+            finally:
+                self._called.discard(call)
+
+        self._awaited.add(call)
+        try:
+            return await anyio.to_thread.run_sync(enter, abandon_on_cancel=True, limiter=self._threads)
+        finally:
+            self._awaited.discard(call)
+
+    def _left(self) -> str:
+        """What still runs although its attempt is over; empty if nothing does."""
+        left = len(self._called - self._awaited)
+        where = count(left, "thread")
+        return f"its handler still runs in {where}, for attempts that are over; restart its sidecar" if left else ""
 
     async def adopt(self, job: Job, process: ProcessIdentity | None) -> Outcome:
         """A function dies with the process that it ran in. What is there was a command, before the settings changed."""
@@ -134,9 +159,9 @@ class PythonRunner:
         """A function leaves nothing behind."""
 
     async def self_test(self) -> str:
-        """There is a function to call."""
+        """There is a function to call, and none of its calls outlives its attempt."""
         handler: object = self._handler
-        return "" if callable(handler) else f"its handler {handler!r} is not a function"
+        return self._left() if callable(handler) else f"its handler {handler!r} is not a function"
 
 
 def _raised(job: Job, error: BaseException) -> Outcome:
