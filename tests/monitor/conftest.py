@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,13 @@ from tests.cli.harness import served
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server of these tests' own."""
     with EmbeddedServer(tmp_path_factory.mktemp("monitor-redis"), find_server(os.environ)) as server:
+        yield server
+
+
+@pytest.fixture
+def quiet_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that nobody else uses, where commands can be counted."""
+    with EmbeddedServer(tmp_path / "redis", find_server(os.environ)) as server:
         yield server
 
 

@@ -62,8 +62,8 @@ async def test_costs_are_read_where_somebody_keeps_count(server: EmbeddedServer)
     assert later.history.within_hour("tokens", later.snapshot.at) == 510
 
 
-async def test_the_last_hour_is_read_back_from_the_journal_once(server: EmbeddedServer) -> None:
-    redis, names, connections, watcher = await watched(server, "hour")
+async def test_the_last_hour_is_read_back_from_the_journal_once(quiet_server: EmbeddedServer) -> None:
+    redis, names, connections, watcher = await watched(quiet_server, "hour")
     now = now_ms()
     done = Line(now - 20 * M, "task", "finished", "working", "completed", id_of(1), 1, "oak")
     await redis.xadd(names.journal, {LINES: encode([done, done])}, id=f"{now - 20 * M}-0")
@@ -79,9 +79,9 @@ async def test_the_last_hour_is_read_back_from_the_journal_once(server: Embedded
 
 
 async def test_a_look_reads_a_bounded_part_whatever_the_size_of_the_pool_and_writes_nothing(
-    server: EmbeddedServer,
+    quiet_server: EmbeddedServer,
 ) -> None:
-    redis, names, connections, watcher = await watched(server, "large")
+    redis, names, connections, watcher = await watched(quiet_server, "large")
     pipeline = redis.pipeline(transaction=False)
     for number in range(3 * BOUNDS.tasks):
         record = task(number, "queued", AT)
