@@ -20,6 +20,9 @@ ENDED = {"completed", "failed", "canceled", "rejected"}
 LEFT_BY_NOBODY = {"completed", "rejected"}
 HELD = {"assigned", "working", "verifying", "input_required"}
 URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
+HANDED_BACK = {"handed_back", "turned_away", "unfit"}
+"""Reasons of an attempt that was not made: its task has not failed, even if it has to wait before the next."""
+
 UNCOUNTED = {"rate_limited"}
 """Reasons for which an attempt burns none of a task's tries; hand-backs do so up to a bound."""
 
@@ -138,7 +141,7 @@ def fresh_first(evidence: Evidence) -> Iterator[str]:
     for line in _task_lines(evidence):
         task, spec = line.task, evidence.records.get(line.task, _NONE).spec
         fresh.pop(task, None)
-        if line.after == "retry_wait":
+        if line.after == "retry_wait" and line.reason not in HANDED_BACK:
             retried.add(task)
         elif line.before in ENDED:
             retried.discard(task)

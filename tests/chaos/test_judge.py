@@ -294,6 +294,12 @@ def test_what_is_less_urgent_or_waits_for_another_agent_is_not_passed_by(priorit
     assert judge(fresh_waits(priority, agent)(a_good_run())) == []
 
 
+def test_what_was_handed_back_has_not_failed() -> None:
+    evidence = fresh_waits()(a_good_run())
+    lines = [replace(line, reason="turned_away") if line.after == "retry_wait" else line for line in evidence.lines]
+    assert judge(replace(evidence, lines=lines)) == []
+
+
 def test_hand_backs_that_take_their_time_are_no_storm() -> None:
     slow = with_lines(*(handed_back(9_000 + 60 * n) for n in range(60)))(a_good_run())
     assert "no storm" not in {violation.rule for violation in judge(slow)}
