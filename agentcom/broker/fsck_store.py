@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from agentcom.broker.connection import Connections
 from agentcom.broker.keys import BODY, ORDERS_GROUP, SWEEPER, Keys, kind_of
 from agentcom.broker.streams import UNREADABLE, is_number, is_position, position, readable, text
+from agentcom.clock import steady_clock
 from agentcom.fsck.facts import (
     AgentFacts,
     Discrepancy,
@@ -34,6 +35,7 @@ from agentcom.model.codec import (
 )
 from agentcom.model.costs import is_field
 from agentcom.model.messages import Assign, Finished, Hello, Stop
+from agentcom.settings import Policy
 
 KEYS_PER_TRIP = 200
 """Records of one trip; each may be as large as the longest text that a pool takes."""
@@ -49,17 +51,25 @@ T = TypeVar("T")
 
 
 class FsckStore:
-    """Reads a pool whole."""
+    """Reads a pool whole.
 
-    def __init__(self, connections: Connections, pool: str) -> None:
+    Args:
+        connections: to its Redis.
+        pool: its name.
+        policy: of the pool, as its schedulers have it.
+    """
+
+    def __init__(self, connections: Connections, pool: str, policy: Policy) -> None:
         self._redis = connections.commands
         self._names = Keys(pool)
+        self._policy = policy
+        self._clock = steady_clock()
 
     # ----------------------------------------------------------------- whole
 
     async def everything(self) -> Facts:
         """All of the pool, read piece by piece while it goes on: what is odd has to be looked at again."""
-        facts = Facts()
+        facts = self._facts()
         names = await self._scan()
         tasks = [name[5:] for name in names if name.startswith("task:")]
         agents = [name[7:] for name in names if name.startswith("orders:")]
@@ -78,6 +88,10 @@ class FsckStore:
         for part in _parts(_mentioned(facts), KEYS_PER_TRIP):
             await self._look(facts, part, (), (), anew=False)
         return facts
+
+    def _facts(self) -> Facts:
+        since_at = self._clock() - int(self._policy.key_retention_s * 1000)
+        return Facts(keys_since_at=since_at, max_keys=self._policy.max_keys)
 
     async def _scan(self) -> list[str]:
         names: dict[str, None] = {}
@@ -130,7 +144,7 @@ class FsckStore:
 
     async def again(self, found: Sequence[Discrepancy]) -> Facts:
         """What these are about, each piece of them as it is at one moment, and all reports that wait unread."""
-        facts = Facts()
+        facts = self._facts()
         await self._read_reports(facts)
         if any(one.kind in ("damaged_binding", "key_not_bound") for one in found):
             facts.bindings = await self._bindings()

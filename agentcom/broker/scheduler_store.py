@@ -158,8 +158,8 @@ class SchedulerStore:
 
     async def keys(self) -> dict[str, str]:
         """The idempotency keys, but for any whose value is not "task id@Unix time in ms"."""
-        pairs = ((text(k), text(v)) for k, v in (await self._redis.hgetall(self._names.keys)).items())
-        return {key: value for key, value in pairs if _digits(value.rpartition("@")[2])}
+        found: Any = await self._redis.hgetall(self._names.keys)
+        return {text(key): text(value) for key, value in found.items() if is_number(value.rpartition(b"@")[2])}
 
     async def costs(self) -> dict[str, Costs]:
         """What work cost, by field, but for what cannot be read."""
@@ -305,10 +305,6 @@ class SchedulerStore:
         """Whether any order of this agent is pending, with whomever."""
         summary: Any = await self._redis.xpending(self._names.orders(agent), ORDERS_GROUP)
         return bool(summary["pending"])
-
-
-def _digits(text_: str) -> bool:
-    return text_.isascii() and text_.isdigit()
 
 
 def _stream_id(entry: str) -> tuple[int, int]:

@@ -89,7 +89,7 @@ def fsck(
 
     async def whole() -> tuple[Look, Mended | None]:
         async with context.client() as client:
-            store = FsckStore(client.connections, client.pool)
+            store = FsckStore(client.connections, client.pool, context.settings.policy)
             before = await inspect(store)
             if not repair or not before.fixes:
                 return before, None

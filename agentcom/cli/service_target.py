@@ -109,14 +109,18 @@ def wanted(context: Context, role: Role, agent: str | None) -> list[Service]:
             raise UsageError("--agent goes with sidecar only")
         return [Service("scheduler", settings.pool)]
     if agent is None and settings.agents:
-        return [Service("sidecar", settings.pool, name) for name in sorted(settings.agents)]
+        return [_sidecar(settings, name) for name in sorted(settings.agents)]
     if agent is None or agent not in settings.agents:
         where = context.config_path or "the settings (no agentcom.toml was found)"
         known = ", ".join(sorted(settings.agents))
         what = f"agent {agent!r} is not" if agent else "there is no agent"
         remedy = f"It describes: {known}" if known else f"Add [agents.{agent or 'NAME'}] with a command"
         raise ConfigurationError(f"{what} in {where}", remedy)
-    return [Service("sidecar", settings.pool, agent)]
+    return [_sidecar(settings, agent)]
+
+
+def _sidecar(settings: Settings, agent: str) -> Service:
+    return Service("sidecar", settings.pool, agent, in_process=settings.agents[agent].runner == "python")
 
 
 def installed(pool: str, units: Path) -> list[Service]:

@@ -112,6 +112,8 @@ class Facts(Struct):
         orders: by agent.
         keys: any other key, by its name behind the pool's prefix.
         bindings: idempotency key → what is kept of it.
+        keys_since_at: idempotency keys of tasks from before this may have passed.
+        max_keys: so many are kept.
         costs: field of the hash of costs → whether it can be read.
         dead: ids of tasks that there are dead letters of.
         damaged_letters: how many dead letters cannot be read.
@@ -128,6 +130,8 @@ class Facts(Struct):
     orders: dict[str, StreamFacts] = field(default_factory=dict)
     keys: dict[str, KeyFacts] = field(default_factory=dict)
     bindings: dict[str, str] = field(default_factory=dict)
+    keys_since_at: int = 0
+    max_keys: int = 0
     costs: dict[str, bool] = field(default_factory=dict)
     dead: list[str] = field(default_factory=list)
     damaged_letters: int = 0

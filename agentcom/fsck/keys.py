@@ -16,6 +16,9 @@ LEADERS = "a scheduler that runs gives it one: start one"
 VITAL = frozenset({"inbox", "reports", "open", "agents", "keys", "costs", "head", "journal"})
 """While one of these is of another type, the scheduler can write nothing, and nothing can be said of what it holds."""
 
+DIGITS_MAX = 18
+"""A time has no more: a number of thousands of digits is none that a scheduler reads."""
+
 MADE_ANEW = ("inbox", "reports")
 """Streams that the leading scheduler makes anew by itself when their ids are used up."""
 
@@ -34,7 +37,7 @@ def check(facts: Facts) -> Iterator[Discrepancy]:
     yield from _costs(facts)
     for name, value in facts.bindings.items():
         task, at, since = value.rpartition("@")
-        if not (task and at and since.isascii() and since.isdigit()):
+        if not (task and at and since.isascii() and since.isdigit() and len(since) <= DIGITS_MAX):
             text = f"what is kept of this idempotency key is no task and time: {value[:80]!r}"
             fix = Fix("forget_key", name=name)
             yield Discrepancy(

@@ -120,13 +120,18 @@ def _same_place(facts: Facts) -> Iterator[Discrepancy]:
 
 
 def _unbound(facts: Facts) -> Iterator[Discrepancy]:
-    """Tasks whose submission, sent again, would be taken on again. The oldest keys make room for newer ones, and pass:
-    of what is older than all that is kept, nothing can be said."""
-    parts = (value.rpartition("@")[2] for value in facts.bindings.values())
-    oldest_at = min((int(at) for at in parts if at.isascii() and at.isdigit()), default=0)
+    """Tasks whose submission, sent again, would be taken on again. Of those with one key, the newest has it. Keys pass
+    after a while, and the oldest make room: of a task from before that, and where no room is left, nothing can be said.
+    """
+    if len(facts.bindings) >= facts.max_keys:
+        return
+    newest: dict[str, tuple[int, int, str]] = {}
     for task, found in facts.tasks.items():
-        if found.key and found.key not in facts.bindings and found.submitted_at >= oldest_at:
-            text = f"its idempotency key {found.key!r} is not kept: sent again, it would be taken on as another task"
+        if found.key and found.state != "rejected":
+            newest[found.key] = max(newest.get(found.key, (0, 0, "")), (found.submitted_at, found.seq, task))
+    for key, (at, _, task) in newest.items():
+        if key not in facts.bindings and at > facts.keys_since_at:
+            text = f"its idempotency key {key!r} is not kept: sent again, it would be taken on as another task"
             yield _about("key_not_bound", task, "bind", text, "the key is bound to it")
 
 

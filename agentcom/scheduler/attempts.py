@@ -142,9 +142,7 @@ def _judge_agent(
 
 
 def _note_requeue(state: State, now: int) -> None:
-    is_news = state.livelock.requeued(now)
-    state.commit.requeued = state.livelock.times
-    if is_news:
+    if state.livelock.requeued(now):
         policy = state.policy
         detail = f"{policy.livelock_requeues} attempts ended within {policy.livelock_s:g} s, and no task completed"
         state.journal(Line(now, "pool", "livelock", "", SIGN, detail=detail))
@@ -168,8 +166,6 @@ def look_at_livelock(state: State, now: int) -> None:
 
 
 def _livelock_is_over(state: State, why: str, now: int) -> None:
-    if state.livelock.times:
-        state.commit.requeued = ()
     if state.livelock.over():
         state.journal(Line(now, "pool", "livelock", SIGN, "", detail=why))
         state.commit.signs[SIGN] = None

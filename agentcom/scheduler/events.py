@@ -36,10 +36,14 @@ class Malformed(Struct, frozen=True):
 class Beaten(Struct, frozen=True):
     """A beat that differs from the last one seen of its agent.
 
-    `judged`: everything that was reported before it is known, so that what it names can be compared with the record.
+    Attributes:
+        beat: what it says.
+        after_at: when it was not there yet.
+        judged: everything that was reported before it is known, so that what it names can be compared with the record.
     """
 
     beat: Beat
+    after_at: int
     judged: bool = True
 
 

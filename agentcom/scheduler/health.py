@@ -13,7 +13,7 @@ from agentcom.model.agent import AgentRecord, Health
 from agentcom.model.messages import Line, SelfTest
 from agentcom.model.reasons import BREAKS_AT_ONCE, SILENT, is_strike
 from agentcom.model.task import Outcome
-from agentcom.scheduler.state import State, beats_read_ms
+from agentcom.scheduler.state import State
 
 WHY_MAX = 300
 
@@ -97,7 +97,7 @@ def unfit(state: State, agent: AgentRecord, why: str, now: int, trigger: str) ->
     settle(state, agent, now, trigger)
 
 
-def tested(state: State, agent: AgentRecord, test: SelfTest, now: int, said_at: int) -> None:
+def tested(state: State, agent: AgentRecord, test: SelfTest, now: int, made_at: int) -> None:
     """Take in the last self-test. One that is known already tells nothing new.
 
     Args:
@@ -105,13 +105,17 @@ def tested(state: State, agent: AgentRecord, test: SelfTest, now: int, said_at: 
         agent: who made it.
         test: the test.
         now: the time.
-        said_at: of the beat that tells of it, by the clock that the test has its time from; 0 if no beat does. A beat
-            may have waited to be read, and what failed may be heard of before a test that was made before it.
+        made_at: a time at which it had not ended yet.
     """
     if test.count <= agent.tests:
         return
     agent.tests = test.count
-    agent.tested_at = now - beats_read_ms(state.policy) - max(0, said_at - test.at) if said_at else now
+    agent.tested_at = made_at
+    found(state, agent, test, now)
+
+
+def found(state: State, agent: AgentRecord, test: SelfTest, now: int) -> None:
+    """What a self-test says of the agent now, whenever that was made."""
     agent.unfit = "; ".join(test.problems)[:WHY_MAX]
     agent.damage = test.damage[:WHY_MAX]
     _return_to_service(agent, now)
@@ -136,9 +140,9 @@ def set_timers(state: State, agent: AgentRecord, now: int) -> None:
     if ahead > 0:
         agent.health_at = now
         agent.limited_until = max(0, agent.limited_until - ahead)
-    ahead = agent.degraded_at - now
+    ahead = max(agent.degraded_at, agent.tested_at) - now
     if ahead > 0:
-        agent.degraded_at = now
+        agent.degraded_at -= ahead
         agent.tested_at -= ahead
     agent.degraded_until = min(agent.degraded_until, now + int(state.policy.breaker_s * 1000))
     agent.lost_at = min(agent.lost_at, now)

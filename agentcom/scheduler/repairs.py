@@ -182,11 +182,13 @@ def _bind(state: State, fix: Fix, found: Found, now: int) -> Result:
     work = state.tasks.get(fix.task)
     record = found.get(fix.task) if work is None else work.record
     spec = None if record is None else decode_spec(record.spec)
-    if not isinstance(spec, TaskSpec) or not spec.key:
-        return NotSo("no record with an idempotency key can be read")
+    if record is None or not isinstance(spec, TaskSpec) or not spec.key or record.state == "rejected":
+        return NotSo("no record that has an idempotency key can be read")
     if state.task_of_key(spec.key, now):
         return _bind_again(state, spec.key)
-    state.remember_key(spec.key, fix.task, now)
+    if len(state.keys) >= state.policy.max_keys or now - record.submitted_at > state.policy.key_retention_s * 1000:
+        return NotSo("its idempotency key has passed, or there is no room for it")
+    state.remember_key(spec.key, fix.task, record.submitted_at)
     return Mended("its idempotency key is bound to it")
 
 

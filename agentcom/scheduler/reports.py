@@ -53,7 +53,8 @@ def hear(state: State, event: Beaten, now: int) -> None:
     heard_before_at = agent.seen_at
     _seen(state, agent, now, "beat")
     state.set_activity(agent, beat.state, now, "beat")
-    health.tested(state, agent, beat.test, now, beat.at)
+    # Of the same clock: how old the test was when the beat was sent, which was after the last look at all beats.
+    health.tested(state, agent, beat.test, now, event.after_at - max(0, beat.at - beat.test.at))
     _follow(state, agent, beat, now)
     if event.judged:
         reconcile(state, agent, beat, heard_before_at, now)
@@ -152,7 +153,8 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     if known is not None and known.incarnation != report.incarnation:
         detail = f"{report.incarnation} on {report.card.host[:64] or 'an unnamed host'} follows {known.incarnation}"
         state.journal(Line(now, "agent", "takeover", known.link, known.link, agent=agent.name, detail=detail))
-    if known is None or known.incarnation != report.incarnation:
+    is_start = known is None or known.incarnation != report.incarnation
+    if is_start:
         agent.starts = (*agent.starts[1 - STARTS_KEPT :], now)
         health.started(agent)
         agent.ghosts = {}
@@ -161,7 +163,11 @@ def _hello(state: State, report: Hello, entry: str, now: int) -> None:
     state.agents[agent.name] = agent
     _seen(state, agent, now, "hello")
     state.matcher.recard(agent)
-    health.tested(state, agent, report.test, now, 0)
+    if is_start:
+        health.tested(state, agent, report.test, now, now)
+    elif report.test.count > agent.tests:
+        # It came back, and what it says may have been found long ago: when that was, its next beat tells.
+        health.found(state, agent, report.test, now)
     state.save_agent(agent)
 
 

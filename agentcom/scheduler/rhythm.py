@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from agentcom.broker.connection import BLOCK_MAX_S
 from agentcom.broker.streams import Entry
-from agentcom.scheduler.state import beats_read_ms
 from agentcom.settings import Policy
 
 READ_BYTES = 16 * 1024 * 1024
@@ -24,7 +23,7 @@ class Duties:
 
     def __init__(self, policy: Policy, now: int) -> None:
         self._renew_ms = int(policy.lease_s * 1000 / RENEWALS_PER_LEASE)
-        self._beats_ms = beats_read_ms(policy)
+        self._beats_ms = int(policy.beat_s * 1000 / 2)
         self._sweep_ms = int(policy.sweep_s * 1000)
         self._renew_at = now + self._renew_ms
         self._beats_at = now + self._beats_ms

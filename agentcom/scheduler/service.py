@@ -80,6 +80,7 @@ class SchedulerService:
         self._random_hex = random_hex
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{random_hex(4)}"
         self._beats: dict[str, tuple[str, int]] = {}
+        self._beats_at = 0
         self._committed = ("", "")
         self._said_full = False
         self._caught_up = False
@@ -142,6 +143,7 @@ class SchedulerService:
                 return
             now = self._clock()
             # Fetched before the reports are read: what was reported before it beat is then known when it is heard.
+            after_at = self._beats_at
             beats = await self._new_beats(core) if duties.beats_due(now) else []
             if self._caught_up and duties.sweep_due(now):
                 for event in await sweep.look(core.silent_holders()):
@@ -160,7 +162,7 @@ class SchedulerService:
             if batches and not await self._take(core, fence, head, batches):
                 return
             for beat in beats:
-                core.apply(Beaten(beat, self._caught_up), self._clock())
+                core.apply(Beaten(beat, after_at, self._caught_up), self._clock())
 
     async def _still_leads(self, duties: Duties) -> bool:
         """Renew the lease when that is due."""
@@ -188,7 +190,7 @@ class SchedulerService:
                 unfit = [task for task, record in records.items() if not _load_task(core, record, started)]
                 core.drop_unreadable([*missing, *unfit], started)
                 await self._still_leads(duties)
-        self._beats = {beat.agent: _mark(beat) for beat in await self._store.beats(list(core.agents))}
+        await self._new_beats(core)
         now = self._clock()
         detail = f"{self._owner} leads with epoch {fence.epoch}, {core.open_tasks} open tasks"
         core.note(Line(now, "pool", "lead", detail=detail))
@@ -277,6 +279,7 @@ class SchedulerService:
     async def _new_beats(self, core: Core) -> list[Beat]:
         """Beats that changed since the last look. Only that a beat changed counts, not the time written in it: the
         sidecar's clock is another machine's. What was there when this leader loaded may be a dead agent's."""
+        self._beats_at = self._clock()
         beats = await self._store.beats(list(core.agents))
         known, self._beats = self._beats, {beat.agent: _mark(beat) for beat in beats}
         return [beat for beat in beats if known.get(beat.agent) != _mark(beat)]

@@ -39,11 +39,6 @@ ENDED_REMEMBERED = 50_000
 """Ids of tasks that ended under this leader, so that sending them again needs no look-up."""
 
 
-def beats_read_ms(policy: Policy) -> int:
-    """From one reading of all beats to the next, which finds each beat."""
-    return int(policy.beat_s * 1000 / 2)
-
-
 class Suspicion:
     """Where an agent's last beat and its record differed. One beat proves nothing: what it says may be on its way."""
 
@@ -300,6 +295,7 @@ class State:
         """The commit put together so far; a new one is begun."""
         taken, self.commit = self.commit, Commit()
         taken.costs = self.accounts.take()
+        taken.requeued = self.livelock.take()
         return taken
 
     # -------------------------------------------------------------- timers

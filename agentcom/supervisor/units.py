@@ -36,6 +36,8 @@ class Service:
     role: Role
     pool: str
     agent: str = ""
+    in_process: bool = field(default=False, compare=False)
+    """The agent is a function, which cannot outlive its sidecar."""
 
     @property
     def unit(self) -> str:
@@ -107,7 +109,7 @@ def service_text(service: Service, around: Surroundings, policy: Policy) -> str:
         ("TimeoutAbortSec", str(ABORT_S)),
         ("LimitCORE", "0"),
         "",
-        *_ending(service.role, policy),
+        *_ending(service, policy),
         "",
         *_hardening(service.role, around),
     ]
@@ -157,22 +159,25 @@ def _surroundings(around: Surroundings) -> list[Line]:
     return lines
 
 
-def _ending(role: Role, policy: Policy) -> list[Line]:
+def _ending(service: Service, policy: Policy) -> list[Line]:
     limit = f"{stop_limit_s(policy):g}"
     lines: list[Line] = [
         ("KillSignal", "SIGTERM"),
         "# Longer than policy.drain_s and policy.grace_s together: install again when these have changed.",
         ("TimeoutStopSec", limit),
     ]
-    if role == "scheduler":
+    if service.role == "scheduler":
         return [("KillMode", "mixed"), *lines]
+    hand_over: list[Line] = [
+        "# A restart does not wait for the agent: SIGHUP ends the sidecar at once, as a crash would.",
+        ("RestartKillSignal", "SIGHUP"),
+    ]
     return [
         "# Only the sidecar itself is signalled. The agent's process has a session of its own: when the sidecar dies",
         "# or is killed, its agent works on, and the next sidecar finds it by its journal and takes it on.",
         ("KillMode", "process"),
         *lines,
-        "# A restart does not wait for the agent: SIGHUP ends the sidecar at once, as a crash would.",
-        ("RestartKillSignal", "SIGHUP"),
+        *([] if service.in_process else hand_over),
         "# An agent that used up the memory is an attempt that failed, and no reason to stop its sidecar.",
         ("OOMPolicy", "continue"),
     ]

@@ -80,6 +80,8 @@ def test_from_a_freeze_to_the_restart_it_takes_under_a_minute(unit: dict[str, li
 def test_a_restart_of_a_sidecar_spares_its_agent_and_that_of_a_scheduler_leaves_nothing_behind() -> None:
     assert sidecar()["Service.KillMode"] == ["process"]
     assert sidecar()["Service.RestartKillSignal"] == ["SIGHUP"]
+    function = Service("sidecar", "default", "oak", in_process=True)
+    assert "Service.RestartKillSignal" not in settings_of(service_text(function, HERE, POLICY)), "it would die with it"
     assert sidecar()["Service.OOMPolicy"] == ["continue"]
     assert scheduler()["Service.KillMode"] == ["mixed"]
 

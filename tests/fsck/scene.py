@@ -47,7 +47,7 @@ class Scene:
         self.beats = 0
         self.incarnation = f"sc-{time.time_ns():020d}"
         self.sidecar = SidecarStore(pool.connections, pool.name, "oak", self.incarnation, pool.policy)
-        self.store = FsckStore(pool.connections, pool.name)
+        self.store = FsckStore(pool.connections, pool.name, pool.policy)
 
     # ---------------------------------------------------------------- setting
 

@@ -38,7 +38,7 @@ async def test_a_busy_pool_is_found_in_order_twenty_times(make_pool: Callable[..
         for name in ("oak", "elm", "ash"):
             group.start_soon(Agent(pool, name, slots=3).run)
         group.start_soon(keep_busy)
-        store = FsckStore(pool.connections, pool.name)
+        store = FsckStore(pool.connections, pool.name, pool.policy)
         for _ in range(20):
             look = await inspect(store, patience_s=2.0)
             assert look.found == []
@@ -52,7 +52,7 @@ async def _fewer_than(pool: Pool, count: int) -> bool:
 
 async def test_a_pool_whose_leader_and_agents_come_and_go_is_found_in_order(make_pool: Callable[..., Pool]) -> None:
     pool = make_pool(BUSY)
-    store = FsckStore(pool.connections, pool.name)
+    store = FsckStore(pool.connections, pool.name, pool.policy)
     tasks = await pool.submit(150)
     async with at_work() as group:
         for turn in range(3):
@@ -72,7 +72,7 @@ async def test_a_pool_whose_leader_and_agents_come_and_go_is_found_in_order(make
 
 async def test_a_pool_that_was_never_used_is_in_order(make_pool: Callable[..., Pool]) -> None:
     pool = make_pool(BUSY)
-    look = await inspect(FsckStore(pool.connections, pool.name))
+    look = await inspect(FsckStore(pool.connections, pool.name, pool.policy))
     assert (look.found, look.remarks) == ([], [])
 
 

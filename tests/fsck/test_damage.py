@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from agentcom.model.commit import LAST_ID
+from agentcom.model.task import TaskSpec
 from tests.fsck.scene import Scene
-from tests.scheduler.harness import at_work, leading, make_id
+from tests.scheduler.harness import at_work, eventually, leading, make_id
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_4]
 
@@ -154,6 +155,10 @@ async def _lose_binding(scene: Scene) -> None:
     await scene.redis.hdel(scene.names.keys, "bound-other")
 
 
+async def _bind_huge_number(scene: Scene) -> None:
+    await scene.redis.hset(scene.names.keys, "some-key", "t@" + "5" * 5_000)
+
+
 async def _lose_bindings(scene: Scene) -> None:
     await scene.redis.delete(scene.names.keys)
 
@@ -245,6 +250,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a stream of orders that is used up": ("orders_used_up", _use_up_orders),
     "an idempotency key of garbage": ("damaged_binding", _bind_garbage),
     "an idempotency key that was garbled": ("damaged_binding", _garble_binding),
+    "an idempotency key of a huge number": ("damaged_binding", _bind_huge_number),
     "an idempotency key is gone": ("key_not_bound", _lose_binding),
     "all idempotency keys are gone": ("key_not_bound", _lose_bindings),
     "costs that were garbled": ("damaged_costs", _garble_costs),
@@ -373,6 +379,9 @@ async def test_harmless_oddities_are_told_apart(scene: Scene) -> None:
         await scene.set()
         gone = make_id()
         await scene.redis.hset(scene.names.keys, "old", f"{gone}@1")
+        rejected = make_id()
+        await scene.pool.request([TaskSpec(id=rejected, text="x", key="may be used again", requires="(((")])
+        await eventually(lambda: scene.pool.redis.exists(scene.names.task(rejected)))
         await scene.redis.xadd(scene.names.output(gone), {"t": "x"})
         await scene.redis.expire(scene.names.output(gone), 100)
         await scene.redis.xadd(scene.names.dead, {"m": "garbage"})

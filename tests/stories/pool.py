@@ -299,7 +299,7 @@ class FakePool:
             verifying=tuple(sorted(self.checking & running.keys())),
             test=self._self_test(name),
         )
-        self.core.apply(Beaten(beat), self.now)
+        self.core.apply(Beaten(beat, self.now - int(self.policy.beat_s * 500)), self.now)
         self._settle()
 
     def runs(self, name: str) -> dict[str, str]:

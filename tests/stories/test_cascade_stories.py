@@ -3,6 +3,7 @@
 import pytest
 
 from agentcom.model.lifecycle import ENDED, RUNNING
+from agentcom.scheduler.livelock import Livelock
 from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
@@ -99,6 +100,34 @@ def test_leaders_that_come_and_go_do_not_hide_a_livelock():
         assert pool.signs == {}, "what went round before the completion does not count, whoever leads"
     pool.finish(goes_round, "failed", "exit_code")
     assert pool.signs == {"livelock": str(pool.now)}
+
+
+def test_a_leader_whose_clock_was_ahead_makes_no_livelock_of_what_took_long():
+    pool = FakePool(
+        Policy(livelock_requeues=10, livelock_s=100, breaker_failures=1_000, retry_delays_s=(0.0,), max_attempts=100)
+    )
+    pool.now += 3_600_000
+    pool.agent("oak")
+    task = pool.submit()
+    for _ in range(9):
+        pool.finish(task, "failed", "exit_code")
+        pool.advance(11)
+    assert len(pool.requeued) == 9
+    pool.now -= 3_600_000
+    pool.restart()
+    pool.advance(30)
+    pool.finish(task, "failed", "exit_code")
+    assert pool.signs == {}, "the first of them was longer ago"
+
+
+def test_what_is_kept_of_requeues_is_bounded_by_the_window_and_in_number():
+    livelock = Livelock(1_000_000, 10_000)
+    for at in range(20_000):
+        livelock.requeued(at * 10)
+    assert livelock.take() == tuple(at * 10 for at in range(19_000, 20_000))
+    assert livelock.take() is None
+    assert livelock.is_still(199_990)
+    assert len(livelock._times) == 1_001
 
 
 def test_requeues_over_a_long_time_are_no_livelock():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentcom.model.agent import Card
 from agentcom.model.messages import Cordon, Drain, Reset, Resume
 from agentcom.model.task import Outcome
 from agentcom.settings import Policy
@@ -165,6 +166,51 @@ def test_a_self_test_from_before_the_failure_proves_nothing_however_late_it_is_h
     pool.advance(20.5)
     pool.beat("oak", incarnation)
     assert health(pool, "oak") == "available"
+
+
+@pytest.mark.pitfall_7
+def test_a_hello_that_is_said_again_proves_nothing_but_tells_what_is_wrong():
+    pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), self_test_s=20))
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    pool.silence("oak")
+    pool.advance(20.5)
+    fail(pool, task, "wake_failed")
+    pool.hello("oak", incarnation, Card())
+    assert health(pool, "oak") == "degraded"
+    pool.problems["oak"] = ("the disk is full",)
+    pool.hello("oak", incarnation, Card())
+    assert pool.agent_record("oak").health_why == "the disk is full"
+    pool.problems.clear()
+    pool.advance(20.5)
+    pool.beat("oak", incarnation)
+    assert health(pool, "oak") == "available"
+
+
+@pytest.mark.pitfall_7
+def test_a_hello_that_is_said_again_takes_nothing_back_that_was_found_since():
+    pool = FakePool(Policy(retry_jitter=0.0, self_test_s=20))
+    incarnation = pool.agent("oak")
+    task = pool.submit()
+    attempt = pool.task(task).attempts[-1]
+    pool.report(task, attempt.token, "oak", Outcome("handed_back", "unfit", "its disk is full"))
+    pool.hello("oak", incarnation, Card())
+    assert health(pool, "oak") == "degraded"
+
+
+@pytest.mark.pitfall_7
+def test_a_leader_whose_clock_was_ahead_leaves_no_self_test_from_the_future():
+    pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), self_test_s=300))
+    pool.now += 3_600_000
+    pool.agent("oak")
+    pool.advance(40)
+    pool.now -= 3_600_000
+    pool.restart()
+    task = pool.submit()
+    pool.silence("oak")
+    fail(pool, task, "wake_failed")
+    pool.advance(1)
+    assert health(pool, "oak") == "degraded"
 
 
 def test_while_one_is_degraded_its_work_goes_to_others(pool):

@@ -123,7 +123,7 @@ def test_outcomes_on_their_way_are_waited_for(pool):
     for count in range(1_000, 1_010):
         pool.now += 30_000
         beat = Beat(agent="oak", incarnation=incarnation, count=count, at=0, state="idle", unsent=1)
-        pool.core.apply(Beaten(beat), pool.now)
+        pool.core.apply(Beaten(beat, 0), pool.now)
         pool.commit()
     assert asked(pool, "oak") == []
     assert pool.state(task) == "working"

@@ -7,6 +7,7 @@ import pytest
 
 from agentcom.model.codec import decode_order, encode
 from agentcom.model.messages import MAX_FIXES_PER_REPAIR, Fix, Repair
+from agentcom.settings import Policy
 from tests.stories.pool import FakePool
 
 pytestmark = pytest.mark.pitfall_4
@@ -107,11 +108,26 @@ def test_a_key_that_is_not_kept_is_bound_again_also_by_a_leader_that_does_not_kn
     assert pool.keys == kept
     pool.keys.clear()
     pool.restart()
+    pool.advance(10)
     assert repair(pool, Fix("bind", task=done), Fix("bind", task=queued)) == []
-    assert pool.keys.keys() == kept.keys()
+    assert pool.keys == kept, "since when it is bound, too"
     for key in kept:
         assert pool.why_refused(pool.submit_all({"id": pool.new_id(), "text": "x", "key": key}))
     assert repair(pool, Fix("bind", task=pool.submit())) != []
+
+
+def test_a_key_is_not_bound_to_what_was_rejected_nor_revived_nor_squeezed_in():
+    pool = FakePool(Policy(max_keys=2, key_retention_s=3_600))
+    old = pool.submit(key="old")
+    rejected = pool.submit(key="rejected", requires="(((")
+    assert pool.state(rejected) == "rejected"
+    assert repair(pool, Fix("bind", task=rejected)) != []
+    pool.advance(3_601)
+    assert repair(pool, Fix("bind", task=old)) != [], "it has passed"
+    first, *_ = [pool.submit(key=key) for key in ("a", "b", "c")]
+    kept = dict(pool.keys)
+    assert repair(pool, Fix("bind", task=first)) != [], "it has made room"
+    assert pool.keys == kept
 
 
 # ----------------------------------------------------- what memory knows not

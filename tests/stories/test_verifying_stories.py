@@ -126,7 +126,7 @@ def test_beats_move_only_what_their_own_agent_runs(pool, lie):
         agent=name, incarnation=incarnation, count=10_000, at=0, state="working", running={token: task},
         verifying=(token,),
     )  # fmt: skip
-    pool.core.apply(Beaten(said), pool.now)
+    pool.core.apply(Beaten(said, 0), pool.now)
     pool.commit()
     assert pool.state(task) == "working"
 
