@@ -69,7 +69,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     self_test_limit_s: Annotated[float, Meta(ge=0.05, le=600)] = 30.0
     # An agent whose disk has less left takes no work.
     disk_free_bytes: Annotated[int, Meta(ge=0, le=1_099_511_627_776)] = 104_857_600
-    # So many requeues within so long without any completion are a livelock. A new leader knows the latest 1,000 of them.
+    # So many requeues within so long without any completion are a livelock. A new leader knows the latest 1,000.
     livelock_requeues: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
     livelock_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     # The leader's lease: a crashed leader is replaced after about so long, a quarter more at most.
