@@ -10,15 +10,12 @@ from redis.asyncio import Redis
 
 from agentcom.broker import scripts
 from agentcom.broker.keys import BODY, ORDERS_GROUP
+from agentcom.model.commit import DIGITS_MAX
 
 T = TypeVar("T")
 
 UNREADABLE = (MsgspecError, RecursionError, UnicodeError)
 """What decoding raises for a value that is damaged, or was put there by hand."""
-
-
-DIGITS_MAX = 18
-"""Of a number that is kept as text; a longer one is none of ours."""
 
 
 MAX_ID_PART = (1 << 64) - 1

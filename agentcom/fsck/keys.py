@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentcom.fsck.facts import NO_END, NO_KEY, Discrepancy, Facts, KeyFacts, stream_id
-from agentcom.model.commit import LAST_ID
+from agentcom.model.commit import DIGITS_MAX, LAST_ID
 from agentcom.model.messages import Fix
 from agentcom.wording import age
 
@@ -15,9 +15,6 @@ LEADERS = "a scheduler that runs gives it one: start one"
 
 VITAL = frozenset({"inbox", "reports", "open", "agents", "keys", "costs", "head", "journal"})
 """While one of these is of another type, the scheduler can write nothing, and nothing can be said of what it holds."""
-
-DIGITS_MAX = 18
-"""A time has no more: a number of thousands of digits is none that a scheduler reads."""
 
 MADE_ANEW = ("inbox", "reports")
 """Streams that the leading scheduler makes anew by itself when their ids are used up."""

@@ -12,6 +12,9 @@ from agentcom.model.task import CarriedRecord
 LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 """The last id that a stream can have. Once an entry has it, which somebody gave by hand, no other can be added."""
 
+DIGITS_MAX = 18
+"""Of a number that is kept as text; a longer one is none of ours."""
+
 
 class OrderOut(Struct, frozen=True):
     """An order for one agent's stream, already encoded."""

@@ -21,7 +21,6 @@ class Livelock:
 
     def __init__(self, requeues: int, window_ms: int) -> None:
         self._window_ms = window_ms
-        self._requeues = requeues
         self._times: deque[int] = deque(maxlen=requeues)
         self._changed = False
         self.said = False
@@ -43,7 +42,7 @@ class Livelock:
         self._changed = True
         while now - self._times[0] > self._window_ms:
             self._times.popleft()
-        if len(self._times) == self._requeues and not self.said:
+        if len(self._times) == self._times.maxlen and not self.said:
             self.said = True
             return True
         return False

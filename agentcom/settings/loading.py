@@ -47,7 +47,8 @@ _TABLES: dict[str, type[Struct]] = {
 _NAMED = ("agents", "prices")
 
 # Read in the repository itself, at the base of the work: no variable or flag can say what it says.
-_OF_REPOSITORY = frozenset({"checks"})
+_OF_REPOSITORY = ("checks",)
+_SETTABLE = tuple(table for table in _TABLES if table not in _OF_REPOSITORY)
 _TOP = {info.name: info for info in fields(Settings) if info.name not in {*_TABLES, *_NAMED}}
 _OF_TABLES = {table: {info.name: info for info in fields(struct)} for table, struct in _TABLES.items()}
 _AGENT = {info.name: info for info in fields(AgentSettings)}
@@ -57,12 +58,7 @@ _TABLE_SHOWN = {"agents": "agents.NAME", "prices": 'prices."MODEL"'}
 
 _VARIABLES = MappingProxyType(
     {f"{PREFIX}{name.upper()}": ("", name) for name in _TOP}
-    | {
-        f"{PREFIX}{table.upper()}_{name.upper()}": (table, name)
-        for table, names in _OF_TABLES.items()
-        for name in names
-        if table not in _OF_REPOSITORY
-    }
+    | {f"{PREFIX}{table.upper()}_{name.upper()}": (table, name) for table in _SETTABLE for name in _OF_TABLES[table]}
 )
 
 # Arrays that a variable or a flag may write as one text. Each URL of an array of them may hold commas.
@@ -204,7 +200,7 @@ def _take_flags(given: _Given, overrides: Mapping[str, object]) -> None:
         flag = f"--{name.replace('_', '-')}"
         if section.startswith("agents."):
             given.name_agent(section.removeprefix("agents."), flag)
-        elif section and (section not in _TABLES or section in _OF_REPOSITORY):
+        elif section and section not in _SETTABLE:
             expected = "a setting, policy.SETTING, alerts.SETTING, gate.SETTING or agents.NAME.SETTING"
             _refuse(flag, toml_key(shortened(key)), expected)
         given.put(section, name, value, flag, lax=True)
@@ -297,9 +293,8 @@ def _refuse_unknown(source: str, section: str, name: str, value: object, known: 
 def _refuse_unknown_variable(variable: str) -> NoReturn:
     near = _near(variable, [*_VARIABLES, *RESERVED_VARIABLES])
     top = ", ".join(PREFIX + name.upper() for name in _TOP)
-    tables = [table for table in _TABLES if table not in _OF_REPOSITORY]
-    shown = " or ".join(f"{PREFIX}{table.upper()}_ with a setting of {table}" for table in tables)
-    problem = f"{escaped(variable)}: expected {top} or {shown}"
+    tables = " or ".join(f"{PREFIX}{table.upper()}_ with a setting of {table}" for table in _SETTABLE)
+    problem = f"{escaped(variable)}: expected {top} or {tables}"
     kept = next((table for table in _OF_REPOSITORY if variable.startswith(f"{PREFIX}{table.upper()}_")), "")
     remedy = f"Did you mean {near}?" if near else ""
     if kept:

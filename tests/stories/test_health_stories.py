@@ -153,14 +153,20 @@ def test_without_a_healthy_self_test_it_stays_out(pool):
     assert pool.state(task) == "assigned"
 
 
-@pytest.mark.pitfall_7
-def test_a_self_test_from_before_the_failure_proves_nothing_however_late_it_is_heard_of():
+def failed_since_its_last_test():
+    """An agent that made a self-test, of which nothing was heard, and then failed. The pool, and the agent's start."""
     pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), self_test_s=20))
     incarnation = pool.agent("oak")
     task = pool.submit()
     pool.silence("oak")
     pool.advance(20.5)
     fail(pool, task, "wake_failed")
+    return pool, incarnation
+
+
+@pytest.mark.pitfall_7
+def test_a_self_test_from_before_the_failure_proves_nothing_however_late_it_is_heard_of():
+    pool, incarnation = failed_since_its_last_test()
     pool.beat("oak", incarnation)
     assert health(pool, "oak") == "degraded", "half a second ago it was all right"
     pool.advance(20.5)
@@ -170,12 +176,7 @@ def test_a_self_test_from_before_the_failure_proves_nothing_however_late_it_is_h
 
 @pytest.mark.pitfall_7
 def test_a_hello_that_is_said_again_proves_nothing_but_tells_what_is_wrong():
-    pool = FakePool(Policy(retry_jitter=0.0, retry_delays_s=(0.0,), self_test_s=20))
-    incarnation = pool.agent("oak")
-    task = pool.submit()
-    pool.silence("oak")
-    pool.advance(20.5)
-    fail(pool, task, "wake_failed")
+    pool, incarnation = failed_since_its_last_test()
     pool.hello("oak", incarnation, Card())
     assert health(pool, "oak") == "degraded"
     pool.problems["oak"] = ("the disk is full",)

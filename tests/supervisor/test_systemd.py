@@ -121,12 +121,7 @@ def test_a_stopped_process_is_killed_too(manager: Manager) -> None:
 @pytest.mark.pitfall_3
 @pytest.mark.usefixtures("install")
 def test_a_killed_sidecar_leaves_its_agent_at_work(manager: Manager) -> None:
-    change(manager, OAK, RestartSec="4")
-    manager.systemctl("restart", OAK)
-    manager.until(OAK, "SubState", "running")
-    (manager.home / "agent").unlink(missing_ok=True)
-    agentcom(manager, "submit", "work for ever", "--agent", "oak")
-    agent = agent_of(manager.home)
+    _, agent = oak_at_work(manager)
     os.kill(int(manager.property(OAK, "MainPID")), signal.SIGKILL)
     manager.until(OAK, "SubState", "auto-restart")
     assert is_alive(agent)
@@ -136,12 +131,8 @@ def test_a_killed_sidecar_leaves_its_agent_at_work(manager: Manager) -> None:
 @pytest.mark.pitfall_3
 @pytest.mark.usefixtures("install")
 def test_a_restarted_sidecar_takes_its_agent_on_and_waits_for_nothing(manager: Manager) -> None:
-    change(manager, OAK, RestartSec="4")
-    manager.systemctl("restart", OAK)
-    manager.until(OAK, "SubState", "running")
-    (manager.home / "agent").unlink(missing_ok=True)
-    task = json.loads(agentcom(manager, "submit", "work for ever", "--agent", "oak", "--json"))["tasks"][0]["id"]
-    agent, sidecar = agent_of(manager.home), manager.property(OAK, "MainPID")
+    task, agent = oak_at_work(manager)
+    sidecar = manager.property(OAK, "MainPID")
     manager.systemctl("restart", OAK)
     manager.until(OAK, "SubState", "running")
     assert manager.property(OAK, "MainPID") != sidecar
@@ -192,6 +183,16 @@ def test_what_is_uninstalled_is_stopped_and_gone_and_uninstalling_again_changes_
     assert manager.property(FIR, "ActiveState") == "active"
     again = agentcom(manager, "service", "uninstall", "sidecar", "--agent", "oak", "--user")
     assert again.startswith("nothing to remove")
+
+
+def oak_at_work(manager: Manager) -> tuple[str, int]:
+    """A task that never ends, and the process of its agent; the sidecar is slow to come back from a crash."""
+    change(manager, OAK, RestartSec="4")
+    manager.systemctl("restart", OAK)
+    manager.until(OAK, "SubState", "running")
+    (manager.home / "agent").unlink(missing_ok=True)
+    said = agentcom(manager, "submit", "work for ever", "--agent", "oak", "--json")
+    return json.loads(said)["tasks"][0]["id"], agent_of(manager.home)
 
 
 def agent_of(home: Path) -> int:
