@@ -46,12 +46,21 @@ POLICY = Policy(
 EVERY_S = 0.6
 
 ASKS_EVERY_S = 15
-"""One who stands by asks so often: far longer than anybody needs to see that nobody leads, on a busy machine, too."""
+"""One who stands by asks so often: far longer than anybody needs to see that nobody leads, on a busy machine, too.
+
+It does not see when the lease ends: it might look just after that, and then there was nothing to tell of.
+"""
 
 ASKS_SELDOM = f"""
 import agentcom.scheduler.service as service
+from agentcom.broker.scheduler_store import SchedulerStore
 from agentcom.cli.main import main
+
+async def vacant_in_s(self):
+    return {ASKS_EVERY_S}
+
 service.BLOCK_MAX_S, service.STANDBY_TRIES_PER_LEASE = {ASKS_EVERY_S}, 1
+SchedulerStore.vacant_in_s = vacant_in_s
 main()
 """
 

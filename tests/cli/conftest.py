@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentcom.broker.embedded import EmbeddedServer, find_server
-from tests.cli.harness import POOL, Served, Terminal, served
+from tests.cli.harness import Served, Terminal, served
+from tests.cli.pool_at_work import POOL
 
 
 @pytest.fixture(scope="session")

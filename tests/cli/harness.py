@@ -1,4 +1,4 @@
-"""Calls of the command line in this process, and a pool with a scheduler and two agents to call it on."""
+"""Calls of the command line in this process, and a pool to call it on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,28 +18,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import anyio
 import pytest
 
-import agentcom
-from agentcom.broker.connection import connected
 from agentcom.cli.main import main
-from agentcom.scheduler.service import SchedulerService
-from agentcom.settings import Policy
 from tests.patience import PATIENCE_S
 
-POOL = "cli"
-
-POLICY = Policy(
-    accept_s=5,
-    beat_s=0.5,
-    beat_offset_s=0,
-    sweep_s=0.5,
-    lease_s=2,
-    retry_delays_s=(300.0,),
-    max_attempts=2,
-    breaker_failures=1_000,  # the agents fail tasks for many tests, and are to work for the next
-)
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -107,26 +91,6 @@ def _code_of_main() -> int:
     raise AssertionError("main returned without an exit code")
 
 
-def work(task: agentcom.Task) -> Any:
-    """What the agents of these tests do: the first word of the text says what happens."""
-    verb, _, rest = task.text.partition(" ")
-    if verb == "fail":
-        raise ValueError(rest or "it was told to")
-    if verb == "state":
-        raise agentcom.AttemptFailed(*rest.split(maxsplit=1))
-    if verb == "print":
-        task.log(rest)
-    return f"did {task.title}"
-
-
-async def work_or_sleep(task: agentcom.Task) -> Any:
-    """Like `work`, and `sleep` goes on until it is canceled."""
-    if task.text.startswith("sleep"):
-        task.log("falling asleep")
-        await anyio.sleep(3600)
-    return work(task)
-
-
 def eventually(call: Callable[[], Said], wanted: Callable[[Said], bool]) -> Said:
     """What a call says as soon as it says what is wanted."""
     deadline = time.monotonic() + PATIENCE_S
@@ -137,34 +101,51 @@ def eventually(call: Callable[[], Said], wanted: Callable[[Said], bool]) -> Said
 
 
 class Served:
-    """A scheduler and two agents, in a thread: oak knows python well, birch writes documentation.
+    """A pool at work in a process of its own: in a thread it would share the folder, the variables, the streams and the
+    random numbers of the tests.
 
-    Should they end before they are stopped, the test that calls a command on them fails at once with the reason, and so
-    does every later one.
+    Should it end before it is stopped, the test that calls a command on it fails at once with the reason, and so does
+    every later one.
+
+    Args:
+        url: of the server.
+        folder: of its own.
+        argv: what serves, and says so in a line.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path, *argv: str) -> None:
         self.url = url
-        self._started = threading.Event()
-        self._stopping = threading.Event()
-        self._died_of: BaseException | None = None
+        self._log = folder / "pool.log"
+        self._argv = [sys.executable, *(argv or ("-m", "tests.cli.pool_at_work", url))]
+        self._environ = os.environ | {"XDG_STATE_HOME": str(folder)}
+        self._stopping = False
+        self._died = False
         self._called = False
-        self._thread = threading.Thread(target=self._run, name="the pool")
 
     def start(self) -> None:
         self._before = signal.signal(signal.SIGUSR1, lambda *_: self._fail_if_dead() if self._called else None)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._argv, cwd=ROOT, env=self._environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        self._thread = threading.Thread(target=self._watch, name="until the pool ends")
         self._thread.start()
-        assert self._started.wait(PATIENCE_S), "the pool does not start"
-        self._fail_if_dead()
+        assert said == b"at work\n", self._log.read_text()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
         self._thread.join()
+        self._process.stdout.close()
         signal.signal(signal.SIGUSR1, self._before)
 
     @contextmanager
     def called(self) -> Iterator[None]:
-        """While a command is called that may wait for them."""
+        """While a command is called that may wait for it."""
         self._called = True
         try:
             self._fail_if_dead()
@@ -172,46 +153,22 @@ class Served:
         finally:
             self._called = False
 
-    def started(self) -> None:
-        """It works, for all that can be seen."""
-        self._started.set()
-
     def _fail_if_dead(self) -> None:
-        if self._died_of is not None:
-            pytest.fail("the pool died:\n" + "".join(traceback.format_exception(self._died_of)))
+        if self._died:
+            pytest.fail(f"the pool died:\n{self._log.read_text()}")
 
-    def _run(self) -> None:
-        try:
-            anyio.run(self.serve)
-        except BaseException as error:
-            self._died_of = error
-            self._started.set()
+    def _watch(self) -> None:
+        self._process.wait()
+        if not self._stopping:
+            self._died = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    async def serve(self) -> None:
-        agents = [
-            agentcom.Agent("birch", skills={"docs": 2, "python": 1}, url=self.url, pool=POOL, policy=POLICY),
-            agentcom.Agent("oak", skills={"python": 3, "review": 1}, slots=4, url=self.url, pool=POOL, policy=POLICY),
-        ]
-        async with connected(self.url) as connections, anyio.create_task_group() as group:
-            group.start_soon(SchedulerService(connections, POOL, POLICY).run)
-            for agent in agents:
-                agent.handler(work_or_sleep)
-                group.start_soon(agent.run)
-            async with agentcom.Client(self.url, POOL) as client:
-                while len(await client.agents()) < len(agents):
-                    await anyio.sleep(0.02)
-            self.started()
-            while not self._stopping.is_set():
-                await anyio.sleep(0.05)
-            group.cancel_scope.cancel()
 
 
 @contextmanager
 def served(url: str) -> Iterator[Served]:
     """A pool at work on this server."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XDG_STATE_HOME": folder}):
-        pool = Served(url)
+    with tempfile.TemporaryDirectory() as folder:
+        pool = Served(url, Path(folder))
         pool.start()
         try:
             yield pool

@@ -9,7 +9,8 @@ from redis import Redis
 
 from agentcom import client
 from agentcom.broker.keys import Keys
-from tests.cli.harness import POOL, Terminal
+from tests.cli.harness import Terminal
+from tests.cli.pool_at_work import POOL
 
 
 @pytest.fixture

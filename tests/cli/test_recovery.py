@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,8 @@ from redis import Redis
 import agentcom as api
 from agentcom.broker.keys import Keys
 from agentcom.errors import Refused
-from tests.cli.harness import POOL, Said, Terminal, eventually
+from tests.cli.harness import Said, Terminal, eventually
+from tests.cli.pool_at_work import POOL
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.process
@@ -28,6 +30,9 @@ STILL_S = 1.2
 
 PASSING = {NAMES.head, NAMES.leader}
 """Which commit was the last, and who leads: they change although nothing happens."""
+
+HEARD = {"seen_at", "tests", "tested_at"}
+"""What an agent's record keeps of its last self-test: one every `self_test_s`, whatever a person calls."""
 
 
 class Kept:
@@ -42,7 +47,7 @@ class Kept:
             key = raw.decode()
             if key in PASSING or key.startswith((NAMES.beat(""), NAMES.refused(""))):
                 continue
-            found[key] = self._read(key)
+            found[key] = self._agents(key) if key == NAMES.agents else self._read(key)
         return found
 
     def at_rest(self) -> dict[str, Any]:
@@ -56,6 +61,10 @@ class Kept:
                 return after
             assert time.monotonic() < deadline, changes(before, after)
             before = after
+
+    def _agents(self, key: str) -> dict[bytes, dict[str, Any]]:
+        records = {name: json.loads(raw) for name, raw in self._redis.hgetall(key).items()}
+        return {name: {fact: agent[fact] for fact in agent.keys() - HEARD} for name, agent in records.items()}
 
     def _read(self, key: str) -> Any:
         match self._redis.type(key):

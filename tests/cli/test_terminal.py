@@ -14,7 +14,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.cli.harness import POOL, Terminal
+from tests.cli.harness import Terminal
+from tests.cli.pool_at_work import POOL
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[3[0-7]")
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

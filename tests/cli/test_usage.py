@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from agentcom.cli.main import hoisted
-from tests.cli.harness import POOL, Terminal
+from tests.cli.harness import Terminal
+from tests.cli.pool_at_work import POOL
 
 NOT_HERE = "redis://127.0.0.1:1"
 

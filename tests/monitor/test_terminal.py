@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from agentcom.broker.embedded import EmbeddedServer, find_server
 from agentcom.client import Client
-from tests.cli.harness import POOL, served
+from tests.cli.harness import served
+from tests.cli.pool_at_work import POOL
 from tests.monitor.ptys import MAIN, Session, on_a_terminal
 
 pytestmark = pytest.mark.process

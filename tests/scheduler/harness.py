@@ -31,7 +31,7 @@ from agentcom.settings import Policy
 from tests.patience import PATIENCE_S
 
 QUICK = Policy(
-    lease_s=2.0, beat_s=0.5, beat_offset_s=0.1, stale_beats=3, agent_down_s=2.0, sweep_s=0.1, retry_delays_s=(0.0,)
+    lease_s=6.0, beat_s=0.5, beat_offset_s=0.1, stale_beats=3, agent_down_s=2.0, sweep_s=0.1, retry_delays_s=(0.0,)
 )
 
 make_id = IdMaker(lambda: time.time_ns() // 1_000_000, os.urandom).make

