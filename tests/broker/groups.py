@@ -121,7 +121,9 @@ class SentinelServer(TcpServer):
             "bind 127.0.0.1",
             f"dir {folder}",
             f"sentinel monitor main 127.0.0.1 {primary.port} 2",
-            "sentinel down-after-milliseconds main 500",
+            # After a standstill sentinels do not act for 30 s, and then take no replica without its primary for over
+            # ten times this: a fail-over that falls there would never come.
+            "sentinel down-after-milliseconds main 3500",
             "sentinel failover-timeout main 4000",
             *more,
         ]

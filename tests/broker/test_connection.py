@@ -35,6 +35,7 @@ from agentcom.model.commit import Commit
 from agentcom.model.messages import Beat
 from agentcom.settings import Policy
 from tests.broker.conformance.pool import assign_body, order_out
+from tests.patience import PATIENCE_S
 
 URL = "redis://someone:secret@somewhere:6379/0"
 
@@ -239,7 +240,7 @@ async def test_a_wrong_password_is_refused_at_once_before_and_while_connected(
     connections = Connections(own_server.url)
     await admin.config_set("requirepass", "right")
     try:
-        with anyio.fail_after(2):
+        with anyio.fail_after(PATIENCE_S):
             with pytest.raises(CredentialsRefused):
                 await until_back(connections.commands.ping, lambda _: None)
             with pytest.raises(CredentialsRefused, match=r"invalid|WRONGPASS"):

@@ -23,6 +23,7 @@ from agentcom.settings import Policy
 from agentcom.sidecar.trouble import Complaints
 from tests.broker.groups import TcpServer, free_port, replicated, wait_for
 from tests.broker.servers import ORIGINS, binary_of
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.process
 
@@ -242,7 +243,7 @@ async def test_a_missing_and_a_wrong_password_end_a_program_after_one_try(
         is_said_to_be_refused(await trouble_of(url_of(server), "GET", "k"), start)
         admin.config_resetstat()
         async with open_to(url_of(server), repeats=3) as connections:
-            with anyio.fail_after(3), pytest.raises(CredentialsRefused):
+            with anyio.fail_after(PATIENCE_S), pytest.raises(CredentialsRefused):
                 await until_back(connections.commands.ping, lambda _: None)
         tries = admin.info("stats")["total_connections_received"]
         assert tries <= 1, "what was refused is not tried again"

@@ -15,6 +15,7 @@ from agentcom.processes import identify
 from agentcom.settings import AgentSettings, Policy
 from agentcom.sidecar.checks import _InThread, machine_checks
 from agentcom.sidecar.probing import LAST_WORDS_BYTES, probe
+from tests.patience import PATIENCE_S
 from tests.sidecar.bench import gone, is_written, written
 
 pytestmark = [pytest.mark.process, pytest.mark.pitfall_7]
@@ -80,7 +81,7 @@ async def test_of_a_disk_that_hangs_one_thread_waits_however_often_it_is_asked()
         assert scope.cancelled_caught
     assert threading.active_count() <= before + 1
     go_on.set()
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE_S):
         while check._looking:
             await anyio.sleep(0.01)
         assert await check() == "now"

@@ -22,6 +22,7 @@ from agentcom.sidecar.journal import Journal, RunNote
 from agentcom.sidecar.runners.python import Task
 from agentcom.sidecar.service import SidecarService
 from tests.broker.servers import ALL_KINDS, FAKE, FakeConnections, running, without_shebangs
+from tests.patience import PATIENCE_S
 from tests.sidecar.bench import gone, written
 from tests.sidecar.harness import POLICY, Desk, assign, command, desk_client, python, until, working
 
@@ -140,7 +141,7 @@ async def test_of_two_machines_the_newer_works_and_the_older_ends_what_it_ran_an
             order = await older.order()
             await written(tmp_path / "pid")
             async with working(server.url, pool, tmp_path / "b", command(tmp_path / "b", "true")) as newer:
-                with anyio.fail_after(5):
+                with anyio.fail_after(PATIENCE_S):
                     await older.ended.wait()
                 assert gone(int((tmp_path / "pid").read_text()), 0)
                 assert len(await until(partial(newer.desk.finished, order.token))) >= 1

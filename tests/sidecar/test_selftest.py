@@ -14,6 +14,7 @@ from agentcom.model.messages import SelfTest
 from agentcom.settings import Policy
 from agentcom.sidecar.checks import Check
 from agentcom.sidecar.selftest import SelfTests
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.pitfall_7
 
@@ -52,13 +53,13 @@ class World:
         tests = SelfTests(checks, structs.replace(POLICY, **policy), lambda: self.now, self.hear)
         async with anyio.create_task_group() as group:
             group.start_soon(tests.run)
-            with anyio.fail_after(5):
+            with anyio.fail_after(PATIENCE_S):
                 await tests.first_made.wait()
             yield tests
             group.cancel_scope.cancel()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             while not condition():
                 await anyio.sleep(0.01)
 

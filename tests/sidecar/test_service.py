@@ -22,6 +22,7 @@ from agentcom.sidecar.card import beat_interval_s
 from agentcom.sidecar.runners.base import Job
 from agentcom.sidecar.runners.python import Task
 from agentcom.sidecar.service import SPARE_READ
+from tests.patience import PATIENCE_S
 from tests.sidecar.harness import POLICY, assign, command, python, results, stop, until, working
 
 pytestmark = pytest.mark.process
@@ -383,7 +384,7 @@ async def test_a_sidecar_that_is_superseded_stops_and_says_so(server: EmbeddedSe
     async def be_superseded() -> None:
         async with working(server.url, pool, tmp_path, python(at_once)) as sidecar:
             await sidecar.desk.order(assign("sc-9999999999999-1-ffff"))
-            with anyio.fail_after(5):
+            with anyio.fail_after(PATIENCE_S):
                 await sidecar.ended.wait()
 
     with pytest.raises(ConfigurationError, match="newer sidecar"):

@@ -21,6 +21,7 @@ from agentcom.model.codec import encode
 from agentcom.model.messages import Goodbye, Hello
 from agentcom.sidecar.journal import Journal
 from agentcom.sidecar.runners.python import Task
+from tests.patience import PATIENCE_S
 from tests.sidecar.harness import POLICY, Sidecar, assign, command, python, results, until, working
 
 pytestmark = pytest.mark.process
@@ -257,7 +258,7 @@ async def test_a_user_that_redis_refuses_stops_it_at_once(own_server: EmbeddedSe
         url = own_server.url.replace("unix://", "unix://oak:wrong@")
         with raises_refused():
             async with working(url, pool, tmp_path, python(at_once), greets=False) as sidecar:
-                with anyio.fail_after(5):
+                with anyio.fail_after(PATIENCE_S):
                     await sidecar.ended.wait()
 
 
