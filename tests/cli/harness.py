@@ -119,7 +119,6 @@ class Served:
         self._argv = [sys.executable, *(argv or ("-m", "tests.cli.pool_at_work", url))]
         self._environ = os.environ | {"XDG_STATE_HOME": str(folder)}
         self._stopping = False
-        self._died = False
         self._called = False
 
     def start(self) -> None:
@@ -154,13 +153,12 @@ class Served:
             self._called = False
 
     def _fail_if_dead(self) -> None:
-        if self._died:
+        if self._process.returncode is not None:
             pytest.fail(f"the pool died:\n{self._log.read_text()}")
 
     def _watch(self) -> None:
         self._process.wait()
         if not self._stopping:
-            self._died = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
 

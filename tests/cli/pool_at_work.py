@@ -31,9 +31,12 @@ POLICY = Policy(
 )
 
 
-def work(task: agentcom.Task) -> Any:
+async def work(task: agentcom.Task) -> Any:
     """What the agents of these tests do: the first word of the text says what happens."""
     verb, _, rest = task.text.partition(" ")
+    if verb == "sleep":
+        task.log("falling asleep")
+        await anyio.sleep(3600)
     if verb == "fail":
         raise ValueError(rest or "it was told to")
     if verb == "state":
@@ -41,14 +44,6 @@ def work(task: agentcom.Task) -> Any:
     if verb == "print":
         task.log(rest)
     return f"did {task.title}"
-
-
-async def work_or_sleep(task: agentcom.Task) -> Any:
-    """Like `work`, and `sleep` goes on until it is canceled."""
-    if task.text.startswith("sleep"):
-        task.log("falling asleep")
-        await anyio.sleep(3600)
-    return work(task)
 
 
 async def serve(url: str) -> None:
@@ -59,7 +54,7 @@ async def serve(url: str) -> None:
     async with connected(url) as connections, anyio.create_task_group() as group:
         group.start_soon(SchedulerService(connections, POOL, POLICY).run)
         for agent in agents:
-            agent.handler(work_or_sleep)
+            agent.handler(work)
             group.start_soon(agent.run)
         async with agentcom.Client(url, POOL) as client:
             while len(await client.agents()) < len(agents):

@@ -134,7 +134,7 @@ def refusal() -> pytest.RaisesExc[ConfigurationError]:
 async def test_of_two_machines_the_newer_works_and_the_older_ends_what_it_ran_and_stops(
     server: EmbeddedServer, pool, tmp_path
 ):
-    runner = command(tmp_path / "a", "sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60")
+    runner = command(tmp_path / "a", "sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 3600")
 
     async def be_superseded() -> None:
         async with working(server.url, pool, tmp_path / "a", runner) as older:
